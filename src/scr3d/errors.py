@@ -1,0 +1,25 @@
+"""The errors scr3d raises on purpose. Each message says what was expected, what came and what to do."""
+
+
+class Scr3dError(Exception):
+    """Base of all errors that a user can act on; the command line prints them as one line."""
+
+
+class ConfigError(Scr3dError):
+    """An option or a configuration file has a value that cannot work."""
+
+
+class DataError(Scr3dError):
+    """A data set, image or annotation is missing, unreadable or of the wrong kind."""
+
+
+class ShapeError(Scr3dError, ValueError):
+    """A tensor has a shape that the function cannot take."""
+
+
+class CheckpointError(Scr3dError):
+    """A checkpoint is missing, damaged, of another version or of another model."""
+
+
+class CollapseError(Scr3dError):
+    """Training has reached a state from which it does not return."""

@@ -1,0 +1,129 @@
+"""The visibility kernel: one NVIDIA Warp source for CPU and CUDA."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+os.environ.setdefault("WARP_LOG_LEVEL", "warning")
+wp.config.quiet = True
+
+EDGE_TOLERANCE_PX = 1e-3
+"""A pixel centre this far outside an edge still counts as covered, so that shared edges leave no cracks."""
+EMPTY = 0x7FFFFFFFFFFFFFFF
+"""Value of a pixel that no triangle covers: farther than any depth."""
+
+
+@wp.func
+def _edge(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> float:
+    return (bx - ax) * (py - ay) - (by - ay) * (px - ax)
+
+
+@wp.kernel(enable_backward=False)
+def _rasterize(
+    points: wp.array3d(dtype=float),  # type: ignore[valid-type]
+    triangles: wp.array2d(dtype=wp.int32),  # type: ignore[valid-type]
+    triangle_count: int,
+    tolerance_px: float,
+    depth_quantum: float,
+    nearest: wp.array3d(dtype=wp.int64),  # type: ignore[valid-type]
+):
+    """Offer every triangle to the pixels it covers; the smallest (depth, triangle) pair stays."""
+    thread = wp.tid()
+    batch = thread // triangle_count
+    triangle = thread % triangle_count
+    a = triangles[triangle, 0]
+    b = triangles[triangle, 1]
+    c = triangles[triangle, 2]
+    ax = points[batch, a, 0]
+    ay = points[batch, a, 1]
+    az = points[batch, a, 2]
+    bx = points[batch, b, 0]
+    by = points[batch, b, 1]
+    bz = points[batch, b, 2]
+    cx = points[batch, c, 0]
+    cy = points[batch, c, 1]
+    cz = points[batch, c, 2]
+    area = _edge(ax, ay, bx, by, cx, cy)
+    # Written so that NaN fails it too: a triangle seen edge-on covers nothing.
+    if not (wp.abs(area) > 1.0e-6 and wp.min(az, wp.min(bz, cz)) > 0.0):
+        return
+    height = nearest.shape[1]
+    width = nearest.shape[2]
+    x0 = wp.max(int(wp.ceil(wp.clamp(wp.min(ax, wp.min(bx, cx)) - tolerance_px, -1.0, 1.0e6))), 0)
+    x1 = wp.min(int(wp.floor(wp.clamp(wp.max(ax, wp.max(bx, cx)) + tolerance_px, -1.0, 1.0e6))), width - 1)
+    y0 = wp.max(int(wp.ceil(wp.clamp(wp.min(ay, wp.min(by, cy)) - tolerance_px, -1.0, 1.0e6))), 0)
+    y1 = wp.min(int(wp.floor(wp.clamp(wp.max(ay, wp.max(by, cy)) + tolerance_px, -1.0, 1.0e6))), height - 1)
+    if x1 < x0 or y1 < y0:
+        return
+    sign = wp.sign(area)
+    # An edge function is a distance times the edge's length.
+    slack_a = -tolerance_px * wp.length(wp.vec2(cx - bx, cy - by))
+    slack_b = -tolerance_px * wp.length(wp.vec2(ax - cx, ay - cy))
+    slack_c = -tolerance_px * wp.length(wp.vec2(bx - ax, by - ay))
+    inverse_area = 1.0 / wp.abs(area)
+    for y in range(y0, y1 + 1):
+        for x in range(x0, x1 + 1):
+            px = float(x)
+            py = float(y)
+            weight_a = sign * _edge(bx, by, cx, cy, px, py)
+            weight_b = sign * _edge(cx, cy, ax, ay, px, py)
+            weight_c = sign * _edge(ax, ay, bx, by, px, py)
+            if weight_a >= slack_a and weight_b >= slack_b and weight_c >= slack_c:
+                inverse_depth = (weight_a / az + weight_b / bz + weight_c / cz) * inverse_area
+                if inverse_depth > 0.0:
+                    # Depth in whole quanta above the triangle's number: triangles that meet in a point
+                    # tie there in spite of rounding, and the lower number wins on every device.
+                    quanta = wp.int64(1.0 / (inverse_depth * depth_quantum) + 0.5)
+                    wp.atomic_min(nearest, batch, y, x, (quanta << wp.int64(32)) | wp.int64(triangle))
+
+
+def rasterize(
+    points_px: Float[Tensor, "batch vertices 3"],
+    triangles: Int[Tensor, "triangles 3"],
+    height: int,
+    width: int,
+    depth_quantum: float = 2.0**-20,
+) -> Int[Tensor, "batch height width"]:
+    """Which triangle is nearest at each pixel centre; not differentiable.
+
+    Both sides of a triangle are seen. Depths closer than `depth_quantum` tie, and the triangle with the lower
+    number wins, so the result does not depend on the order of execution.
+
+    Args:
+        points_px: x and y in pixels (pixel centres on integers) and depth z > 0 of every vertex.
+        triangles: three vertex numbers each, the same for the whole batch.
+        height: rows of the image.
+        width: columns of the image.
+        depth_quantum: resolution of the depth comparison, in the unit of z.
+
+    Returns:
+        Number of the visible triangle, -1 where there is none.
+    """
+    points_px = points_px.detach().to(torch.float32).contiguous()
+    triangles = triangles.to(device=points_px.device, dtype=torch.int32).contiguous()
+    batch, count = points_px.shape[0], triangles.shape[0]
+    nearest = torch.full((batch, height, width), EMPTY, dtype=torch.int64, device=points_px.device)
+    if batch and count:
+        wp.init()
+        device = wp.device_from_torch(points_px.device)
+        stream = wp.stream_from_torch(points_px.device) if device.is_cuda else None
+        wp.launch(
+            _rasterize,
+            dim=batch * count,
+            inputs=[
+                wp.from_torch(points_px, dtype=wp.float32),
+                wp.from_torch(triangles, dtype=wp.int32),
+                count,
+                EDGE_TOLERANCE_PX,
+                depth_quantum,
+            ],
+            outputs=[wp.from_torch(nearest, dtype=wp.int64)],
+            device=device,
+            stream=stream,
+        )
+    return torch.where(nearest == EMPTY, -1, nearest & 0xFFFFFFFF)
