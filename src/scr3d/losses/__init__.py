@@ -1,0 +1,1 @@
+"""The training losses and the features they compare."""
