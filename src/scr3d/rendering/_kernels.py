@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
-os.environ.setdefault("WARP_LOG_LEVEL", "warning")
-wp.config.quiet = True
+# Warp greets on standard output and warns where there is no CUDA driver, which is no fault of a CPU machine.
+wp.config.log_level = getattr(wp, "LOG_ERROR", 40)
+wp.config.quiet = True  # type: ignore[attr-defined]  # The same for versions that do not know log levels.
 
 EDGE_TOLERANCE_PX = 1e-3
 """A pixel centre this far outside an edge still counts as covered, so that shared edges leave no cracks."""

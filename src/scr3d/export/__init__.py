@@ -1,0 +1,1 @@
+"""What leaves scr3d: meshes, pictures, animations and the gallery page."""

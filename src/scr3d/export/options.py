@@ -1,0 +1,59 @@
+"""Options of the reconstruction outputs; this module imports nothing heavy, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scr3d.errors import ConfigError
+
+
+class Animation(StrEnum):
+    """File format of the animations."""
+
+    MP4 = "mp4"
+    GIF = "gif"
+    APNG = "apng"
+    NONE = "none"
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file name; animated PNG files are named like all others."""
+        return ".png" if self is Animation.APNG else f".{self.value}"
+
+
+class Texture(StrEnum):
+    """What is painted on the mesh."""
+
+    IMAGE = "image"
+    ALBEDO = "albedo"
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """What is written for every image."""
+
+    animation: Animation = Animation.MP4
+    """Format of the turntable and relighting animations; none leaves them out."""
+    texture: Texture = Texture.IMAGE
+    """Painted on the mesh: the canonical image (lit as in the photo) or the albedo (unlit)."""
+    trim_border: bool = True
+    """Leave out the mesh's walls that lead from the object to the border depth."""
+    render_size: int = 256
+    """Width of rendered views and animations in pixels."""
+    frames: int = 48
+    """Frames of an animation."""
+    max_yaw_deg: float = 45.0
+    """The turntable swings this far to either side, in degrees."""
+    batch_size: int = 16
+    """Images that pass through the network at a time."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.render_size <= 4096:
+            raise ConfigError(f"the render size must be between 16 and 4096 pixels; got {self.render_size}")
+        if not 2 <= self.frames <= 1000:
+            raise ConfigError(f"an animation has between 2 and 1000 frames; got {self.frames}")
+        if not 0 <= self.max_yaw_deg <= 80:
+            raise ConfigError(f"the turntable swings by 0 to 80 degrees; got {self.max_yaw_deg}")
+        if self.batch_size < 1:
+            raise ConfigError(f"the batch size must be at least 1; got {self.batch_size}")
