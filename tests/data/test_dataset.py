@@ -160,8 +160,7 @@ def test_fingerprint_tells_sets_apart_but_not_places(tmp_path):
     for name in ("x", "y"):
         write_photos(tmp_path / name / "train", count=3)
     first, second = (
-        open_dataset(tmp_path / name, "train", SIZE, tmp_path / f"cache-{name}").fingerprint()
-        for name in "xy"
+        open_dataset(tmp_path / name, "train", SIZE, tmp_path / f"cache-{name}").fingerprint() for name in "xy"
     )
     assert first == second
 

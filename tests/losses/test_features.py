@@ -47,9 +47,7 @@ def test_same_as_the_layers_written_out(network):
     values = torch.nn.functional.max_pool2d(conv(values, "conv1", stride=2, padding=1), 3, 2, 1)
     for fire in ("fire2", "fire3"):
         squeezed = conv(values, f"{fire}.squeeze1x1")
-        values = torch.cat(
-            [conv(squeezed, f"{fire}.expand1x1"), conv(squeezed, f"{fire}.expand3x3", padding=1)], dim=1
-        )
+        values = torch.cat([conv(squeezed, f"{fire}.expand1x1"), conv(squeezed, f"{fire}.expand3x3", padding=1)], dim=1)
     torch.testing.assert_close(network(image), (values / 64).float(), rtol=1e-4, atol=1e-4)
 
 

@@ -72,9 +72,7 @@ class Dataset:
             DataError: the store holds no images.
         """
         if "image" not in store or store.info.arrays["image"].dtype != "uint8":
-            raise DataError(
-                f"{store.folder} holds no images but {sorted(store.arrays)}; make the data set again"
-            )
+            raise DataError(f"{store.folder} holds no images but {sorted(store.arrays)}; make the data set again")
         self.store = store
         self.depth_range = depth_range or DepthRange()
 
@@ -139,9 +137,7 @@ class Dataset:
         return torch.from_numpy(self.store.get(name, indices)).to(device) if name in self.store else None
 
 
-def open_dataset(
-    root: Path | str, split: str, size: int, cache: Path | str, recursive: bool = False
-) -> Dataset:
+def open_dataset(root: Path | str, split: str, size: int, cache: Path | str, recursive: bool = False) -> Dataset:
     """Open a split of a data store, or of a folder of images, which is imported once.
 
     Args:
@@ -163,9 +159,7 @@ def open_dataset(
         if is_store(folder):
             return Dataset(_open_sized(folder, size))
     if any(is_store(root / name) for name in SPLITS):
-        raise DataError(
-            f"{root} holds data stores, but none for the split {split!r}; make {root / split} as well"
-        )
+        raise DataError(f"{root} holds data stores, but none for the split {split!r}; make {root / split} as well")
     imported = cache / split
     wanted = folder_source(root, split, recursive)
     if is_store(imported):
@@ -175,9 +169,7 @@ def open_dataset(
     report = import_folder(root, imported, size, split, recursive=recursive, replace=True)
     if report.skipped:
         name, reason = report.skipped[0]
-        _log.warning(
-            "%d files of %s were skipped; the first, %s, %s", len(report.skipped), root, name, reason
-        )
+        _log.warning("%d files of %s were skipped; the first, %s, %s", len(report.skipped), root, name, reason)
     return Dataset(Store(imported))
 
 

@@ -129,9 +129,7 @@ def read_depth_codes(path: Path) -> UInt16[np.ndarray, "height width"]:
     raise DataError(f"{path} is no depth map: expected a grey image of 8 or 16 bits, got mode {raster.mode}")
 
 
-def resize_depth_codes(
-    codes: UInt16[np.ndarray, "height width"], size: int
-) -> UInt16[np.ndarray, "size size"]:
+def resize_depth_codes(codes: UInt16[np.ndarray, "height width"], size: int) -> UInt16[np.ndarray, "size size"]:
     """Scale depth codes without mixing background (0) into the foreground.
 
     A new pixel is foreground where at least half of what it covers is.

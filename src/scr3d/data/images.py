@@ -21,7 +21,7 @@ from scr3d.errors import DataError, ShapeError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """File name endings that are taken for images, in any case."""
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 """What the content may be. A short list, since some of Pillow's readers start other programs."""
 MAX_PIXELS = 80_000_000
 """Largest image that is decoded; a small file can unpack to more than the memory holds."""
@@ -40,20 +40,14 @@ def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(
-            f"expected a folder of images, but {folder} is {'a file' if folder.exists() else 'missing'}"
-        )
+        raise DataError(f"expected a folder of images, but {folder} is {'a file' if folder.exists() else 'missing'}")
     found: Iterable[Path] = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
-        path
-        for path in found
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        path for path in found if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
     )
 
 
-def read_image(
-    path: Path | str, background: tuple[float, float, float] = WHITE
-) -> Float[np.ndarray, "height width 3"]:
+def read_image(path: Path | str, background: tuple[float, float, float] = WHITE) -> Float[np.ndarray, "height width 3"]:
     """Read an image file as upright RGB.
 
     Args:
@@ -91,9 +85,7 @@ def read_image_and_alpha(
         # By way of RGBA where there is alpha; CMYK and YCbCr go straight to RGB.
         values = np.asarray(raster.convert("RGBA" if has_alpha else "RGB"), dtype=np.float32) / 255
     except (ValueError, OSError) as error:
-        raise DataError(
-            f"{path} is of colour mode {raster.mode}, which cannot be read; save it as RGB"
-        ) from error
+        raise DataError(f"{path} is of colour mode {raster.mode}, which cannot be read; save it as RGB") from error
     return values[..., :3], values[..., 3] if has_alpha else None
 
 
@@ -119,7 +111,7 @@ def open_raster(path: Path) -> Image.Image:
         raise DataError(f"{path} is too large: more than {MAX_PIXELS} pixels; scale it down") from error
     except Exception as error:
         raise DataError(
-            f"{path} is no image that scr3d reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM)"
+            f"{path} is damaged, or no image that scr3d reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM)"
         ) from error
     if raster.width * raster.height > MAX_PIXELS:
         raise DataError(

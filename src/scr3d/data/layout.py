@@ -78,9 +78,7 @@ def find_pairs(root: Path, split: str, recursive: bool = False) -> tuple[list[Im
     return pairs, not any(is_split)
 
 
-def _match(
-    images: Sequence[Path], folder: Path, depths: Sequence[Path], depth_folder: Path
-) -> list[ImagePair]:
+def _match(images: Sequence[Path], folder: Path, depths: Sequence[Path], depth_folder: Path) -> list[ImagePair]:
     """Give every image its depth map by name, relative to their folders and without the ending.
 
     Raises:
@@ -113,9 +111,7 @@ def choose_by_hash(pairs: list[ImagePair], split: str, root: Path) -> list[Image
     members = split_by_hash(keys)
     chosen = [pair for pair, member in zip(pairs, members, strict=True) if member == split]
     if not chosen:
-        raise DataError(
-            f"{root} has too few different images ({len(set(keys))}) to split; expected at least 3"
-        )
+        raise DataError(f"{root} has too few different images ({len(set(keys))}) to split; expected at least 3")
     return chosen
 
 

@@ -127,8 +127,7 @@ def _read_vgg16(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as PyTorch weights ({type(error).__name__}); "
-            f"give torchvision's {VGG16_FILE}"
+            f"{path} cannot be read as PyTorch weights ({type(error).__name__}); give torchvision's {VGG16_FILE}"
         ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no dictionary of weights; give torchvision's {VGG16_FILE}")
