@@ -79,7 +79,7 @@ def test_alpha_is_composited_on_the_documented_colour(tmp_path):
     np.testing.assert_allclose(image[0, 0], [1, 0, 0])
     np.testing.assert_allclose(image[0, 1], [1, 0.8, 0.8], atol=1e-6)
     np.testing.assert_allclose(image[1, 1], images.WHITE)
-    np.testing.assert_allclose(read_image(tmp_path / "a.png", (0, 1, 0))[1, 1], [0, 1, 0])
+    np.testing.assert_allclose(read_image(tmp_path / "a.png", (0.0, 1.0, 0.0))[1, 1], [0, 1, 0])
     color, alpha = read_image_and_alpha(tmp_path / "a.png")
     np.testing.assert_allclose(color[1, 1], [1, 0, 0])
     np.testing.assert_allclose(alpha, [[1, 0.2], [0, 0]], atol=1e-6)

@@ -277,4 +277,5 @@ def _replace_folder(new: Path, target: Path) -> None:
 
 def _progress_bar(show: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not show, transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not (show and console.is_terminal), transient=True)
