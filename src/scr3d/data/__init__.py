@@ -1,0 +1,1 @@
+"""Data: stores, folders of images, and the synthetic heads."""
