@@ -115,9 +115,7 @@ class Factors:
 def cat_factors(parts: Sequence[Factors]) -> Factors:
     """Join factors along the batch axis."""
     return Factors(
-        View(
-            torch.cat([p.view.rotation_rad for p in parts]), torch.cat([p.view.translation for p in parts])
-        ),
+        View(torch.cat([p.view.rotation_rad for p in parts]), torch.cat([p.view.translation for p in parts])),
         torch.cat([p.canonical_depth for p in parts]),
         Light(
             torch.cat([p.light.ambient for p in parts]),

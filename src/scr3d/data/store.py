@@ -11,7 +11,6 @@ Depth codes follow the papers' PNG files: nearer is brighter, code / 65535 runs 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from jaxtyping import Float, UInt16
 
 from scr3d.errors import DataError
 from scr3d.geometry.camera import DepthRange
+from scr3d.serialization import write_json
 
 FORMAT = "scr3d-store"
 VERSION = 1
@@ -54,7 +54,9 @@ class StoreInfo:
         return self.done == self.count
 
 
-def encode_depth(depth: np.ndarray, foreground: np.ndarray, depth_range: DepthRange) -> UInt16[np.ndarray, "..."]:
+def encode_depth(
+    depth: np.ndarray, foreground: np.ndarray, depth_range: DepthRange
+) -> UInt16[np.ndarray, "..."]:
     """Depth to 16-bit codes; foreground codes are at least 1, background is 0."""
     nearness = (depth_range.far - depth) / (depth_range.far - depth_range.near)
     codes = np.clip(np.rint(nearness * DEPTH_LEVELS), 1, DEPTH_LEVELS)
@@ -65,17 +67,6 @@ def decode_depth(codes: np.ndarray, depth_range: DepthRange) -> Float[np.ndarray
     """16-bit codes to float32 depth; background (0) decodes to `far`."""
     span = depth_range.far - depth_range.near
     return (depth_range.far - codes.astype(np.float64) / DEPTH_LEVELS * span).astype(np.float32)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class Store:
@@ -95,7 +86,8 @@ class Store:
                 "run the command that makes it again, it will go on"
             )
         self.arrays: dict[str, np.ndarray] = {
-            name: _open_array(self.folder, name, spec, self.info.count) for name, spec in self.info.arrays.items()
+            name: _open_array(self.folder, name, spec, self.info.count)
+            for name, spec in self.info.arrays.items()
         }
 
     def __len__(self) -> int:
@@ -138,7 +130,10 @@ class StoreWriter:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, spec in info.arrays.items():
                 np.lib.format.open_memmap(
-                    self.folder / f"{name}.npy", mode="w+", dtype=np.dtype(spec.dtype), shape=(info.count, *spec.shape)
+                    self.folder / f"{name}.npy",
+                    mode="w+",
+                    dtype=np.dtype(spec.dtype),
+                    shape=(info.count, *spec.shape),
                 ).flush()
             self._write_info()
         self._arrays = {

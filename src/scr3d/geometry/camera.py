@@ -63,20 +63,22 @@ def _rays(camera: Camera, dtype: torch.dtype, device: torch.device) -> Tensor:
     center_x, center_y = camera.center_px
     x = (torch.arange(camera.width, dtype=torch.float64) - center_x) / camera.focal_px
     y = (torch.arange(camera.height, dtype=torch.float64) - center_y) / camera.focal_px
-    rays = torch.stack([x.expand(camera.height, -1), y[:, None].expand(-1, camera.width), torch.ones(camera.height, camera.width, dtype=torch.float64)])
+    rays = torch.stack(
+        [
+            x.expand(camera.height, -1),
+            y[:, None].expand(-1, camera.width),
+            torch.ones(camera.height, camera.width, dtype=torch.float64),
+        ]
+    )
     return rays.to(dtype=dtype, device=device)
 
 
-def back_project(
-    depth: Float[Tensor, "*batch height width"], camera: Camera
-) -> Float[Tensor, "*batch 3 height width"]:
+def back_project(depth: Float[Tensor, "*batch height width"], camera: Camera) -> Float[Tensor, "*batch 3 height width"]:
     """3D point of every pixel: its ray times its depth."""
     return depth.unsqueeze(-3) * camera.rays(depth)
 
 
-def project(
-    points: Float[Tensor, "batch 3 *points"], camera: Camera
-) -> Float[Tensor, "batch 2 *points"]:
+def project(points: Float[Tensor, "batch 3 *points"], camera: Camera) -> Float[Tensor, "batch 2 *points"]:
     """Pixel coordinates (x, y) of 3D points in front of the camera (z > 0)."""
     center_x, center_y = camera.center_px
     inverse_z = camera.focal_px / points[:, 2]

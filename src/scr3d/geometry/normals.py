@@ -9,6 +9,9 @@ from torch import Tensor
 
 from scr3d.geometry.camera import Camera, back_project
 
+SQUARED_LENGTH_GUARD = 1e-12
+"""Added to the squared length of a cross product, so that a degenerate one has finite derivatives."""
+
 
 def normals_from_depth(
     depth: Float[Tensor, "batch height width"], camera: Camera
@@ -23,9 +26,25 @@ def normals_from_depth(
     points = back_project(depth, camera)
     right = points[:, :, 1:-1, 2:] - points[:, :, 1:-1, :-2]
     down = points[:, :, 2:, 1:-1] - points[:, :, :-2, 1:-1]
-    # A pixel step is about 1e-3: scale first, so that the length is far from the guard of `normalize`.
-    scale = camera.focal_px / 2
-    normal = F.normalize(torch.linalg.cross(right * scale, down * scale, dim=1), dim=1)
+    normal = unit_cross(right, down, camera.focal_px / 2)
     inner = F.pad(normal, (1, 1, 1, 1))
     border = F.pad(torch.zeros_like(depth[:, 1:-1, 1:-1]), (1, 1, 1, 1), value=1.0)
     return torch.stack([inner[:, 0], inner[:, 1], inner[:, 2] + border], dim=1)
+
+
+def unit_cross(
+    first: Float[Tensor, "batch 3 *grid"], second: Float[Tensor, "batch 3 *grid"], scale: float
+) -> Float[Tensor, "batch 3 *grid"]:
+    """Unit vector along first x second.
+
+    Args:
+        first: vectors along axis 1.
+        second: likewise.
+        scale: factor that brings the vectors to a length of about 1, far from the guard against a zero length.
+
+    Component by component: several times faster on the CPU than `torch.linalg.cross` along this axis.
+    """
+    (ax, ay, az), (bx, by, bz) = (first * scale).unbind(1), (second * scale).unbind(1)
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    inverse_length = (x * x + y * y + z * z + SQUARED_LENGTH_GUARD).rsqrt()
+    return torch.stack([x * inverse_length, y * inverse_length, z * inverse_length], dim=1)

@@ -24,9 +24,7 @@ def rotation_matrix(rotation_rad: Float[Tensor, "batch 3"]) -> Float[Tensor, "ba
     return torch.stack(rows, dim=1).unflatten(1, (3, 3))
 
 
-def view_from_canonical(
-    points: Float[Tensor, "batch 3 *points"], view: View
-) -> Float[Tensor, "batch 3 *points"]:
+def view_from_canonical(points: Float[Tensor, "batch 3 *points"], view: View) -> Float[Tensor, "batch 3 *points"]:
     """X_view = R (X_canonical - c) + c + t, with c = (0, 0, 1)."""
     flat = points.flatten(2)
     rotation = rotation_matrix(view.rotation_rad)
@@ -35,9 +33,7 @@ def view_from_canonical(
     return moved.unflatten(2, points.shape[2:])
 
 
-def canonical_from_view(
-    points: Float[Tensor, "batch 3 *points"], view: View
-) -> Float[Tensor, "batch 3 *points"]:
+def canonical_from_view(points: Float[Tensor, "batch 3 *points"], view: View) -> Float[Tensor, "batch 3 *points"]:
     """The inverse motion: X_canonical = R^T (X_view - c - t) + c."""
     flat = points.flatten(2)
     rotation = rotation_matrix(view.rotation_rad)

@@ -1,1 +1,6 @@
-"""The training losses and the features they compare."""
+"""Losses: pure functions of images, features and confidence."""
+
+from scr3d.losses.photometric import masked_mean, perceptual_loss, photometric_loss
+from scr3d.losses.regularisation import smoothness_loss
+
+__all__ = ["masked_mean", "perceptual_loss", "photometric_loss", "smoothness_loss"]

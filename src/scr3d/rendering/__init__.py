@@ -1,1 +1,6 @@
 """Differentiable rendering of height fields."""
+
+from scr3d.rendering.heightfield import Rendering, ViewSampling, look_up, render, sample_view
+from scr3d.rendering.shading import shade
+
+__all__ = ["Rendering", "ViewSampling", "look_up", "render", "sample_view", "shade"]

@@ -1,0 +1,89 @@
+"""The configuration of a model: all that is needed to build it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scr3d.causal.mixing import MixingKind
+from scr3d.causal.structure import StructureKind
+from scr3d.errors import ConfigError
+from scr3d.geometry.camera import DepthRange
+
+SIZES = (32, 64, 128, 256)
+REFERENCE_EMBEDDING = 256
+
+
+class Preset(StrEnum):
+    """The network families; docs/networks.md writes their layers down."""
+
+    COMPACT = "compact"
+    REFERENCE = "reference"
+
+
+class DepthStart(StrEnum):
+    """The surface before training."""
+
+    BUMP = "bump"
+    FLAT = "flat"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Networks, causal structure and the ranges of the factors."""
+
+    preset: Preset = Preset.COMPACT
+    """Network family: compact (for CPUs) or reference (as published)."""
+    size: int = 64
+    """Height and width of the images in pixels: 32, 64, 128 or 256."""
+    width: int = 16
+    """Channels of the compact networks at 32x32; the embedding has four times as many. Not used by reference."""
+    structure: StructureKind = StructureKind.DENSE
+    """Causal structure of the factors."""
+    order: str | None = None
+    """Causal order of a dense structure, causes first, a permutation of V, D, L, A."""
+    mixing: MixingKind = MixingKind.ADDITIVE
+    """How parents' embeddings enter: additive, concat (as published) or recursive."""
+    depth_start: DepthStart = DepthStart.BUMP
+    """Surface before training: a shallow ellipsoid bump, or flat (the papers)."""
+    max_rotation_deg: float = 60.0
+    """Largest rotation about each axis, in degrees."""
+    max_translation: float = 0.03
+    """Largest shift along x and y, in camera distances; the half frame is 0.0875. The papers take 0.1."""
+    max_translation_z: float = 0.0
+    """Largest shift along z, in camera distances; 0 for faces, 0.1 for cats in the papers."""
+    start_scale: float = 0.1
+    """Factor on the last layers of view and light at the start; 1 leaves the usual initialisation."""
+    depth_range: DepthRange = field(default_factory=DepthRange)
+    """Interval of canonical depth."""
+    fov_deg: float = 10.0
+    """Field of view of the camera across the width, in degrees."""
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ConfigError(f"--model.size must be one of {', '.join(map(str, SIZES))}; got {self.size}")
+        if self.width < 4 or self.width % 4:
+            raise ConfigError(f"--model.width must be a multiple of 4, at least 4; got {self.width}")
+        if not 0 < self.depth_range.near < self.depth_range.far:
+            raise ConfigError(f"depth range must satisfy 0 < near < far; got {self.depth_range}")
+
+    @property
+    def embedding(self) -> int:
+        """Length of one factor's embedding."""
+        return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
+
+
+def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
+    """Raw depth (before tanh) of the surface before training: an ellipsoid bump, nearest in the middle, or zero.
+
+    The bump knows the rough extent of an object that fills the frame and that it is convex, no more:
+    0.6 - 1.5 exp(-(x^2/0.5 + y^2/1.2)) with x and y in [-1, 1].
+    """
+    if not bump:
+        return torch.zeros(size, size)
+    axis = torch.linspace(-1, 1, size)
+    return 0.6 - 1.5 * torch.exp(-(axis[None, :] ** 2 / 0.5 + axis[:, None] ** 2 / 1.2))

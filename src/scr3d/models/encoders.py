@@ -1,0 +1,77 @@
+"""f1: image -> embedding, one network for each factor."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scr3d.factors import Factor
+from scr3d.models.config import ModelConfig, Preset
+from scr3d.models.layers import PooledInput, group_norm
+
+COMPACT_BASE_SIZE = 32
+LEAK = 0.2
+
+
+class Encoder(nn.Module):
+    """Stride-2 convolutions down to 4x4, one 4x4 convolution, one linear layer."""
+
+    def __init__(self, stages: list[nn.Module], channels: int, embedding: int):
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Sequential(
+            nn.Conv2d(channels, embedding, 4, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(embedding, embedding, 1, bias=False),
+        )
+
+    def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch embedding"]:
+        """Embed images with values in [-1, 1]."""
+        maps = image
+        for stage in self.stages:
+            maps = stage(maps)
+        return self.head(maps).flatten(1)
+
+
+def build_encoder(config: ModelConfig, factor: Factor) -> Encoder:
+    """The encoder of one factor."""
+    if config.preset is Preset.COMPACT:
+        return compact_encoder(config.size, config.width, config.embedding)
+    large = factor in (Factor.DEPTH, Factor.ALBEDO)
+    return reference_encoder(config.size, 64 if large else 32, config.embedding, norm=large)
+
+
+def compact_encoder(size: int, width: int, embedding: int) -> Encoder:
+    """The same network for every factor; `width` channels at half of 64x64, twice as many per halving."""
+    stages: list[nn.Module] = []
+    channels = 3
+    resolution = size // 2
+    while resolution >= 4:
+        out = max(4, width * 32 // resolution)
+        stage = nn.Sequential(
+            nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False), group_norm(out), nn.LeakyReLU(LEAK)
+        )
+        extra = resolution >= COMPACT_BASE_SIZE
+        stages.append(PooledInput(stage) if extra else stage)
+        channels = out + 3 if extra else out
+        resolution //= 2
+    return Encoder(stages, channels, embedding)
+
+
+def reference_encoder(size: int, nf: int, embedding: int, norm: bool) -> Encoder:
+    """The published encoder at 64x64; other sizes have stages more or less on the side of the image.
+
+    Source: [U], supplementary, tables of the encoders; [SCR] splits them after the embedding.
+    """
+    stages: list[nn.Module] = []
+    channels = 3
+    resolution = size // 2
+    while resolution >= 4:
+        out = max(4, nf * 32 // resolution)
+        layers: list[nn.Module] = [nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False)]
+        if norm and resolution > 4:
+            layers.append(nn.GroupNorm(out // 4, out))
+        stages.append(nn.Sequential(*layers, nn.LeakyReLU(LEAK) if norm else nn.ReLU()))
+        channels = out
+        resolution //= 2
+    return Encoder(stages, channels, embedding)

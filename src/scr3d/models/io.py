@@ -1,0 +1,115 @@
+"""Model folders: `model.json` (configuration and provenance) and `weights.safetensors`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from scr3d.errors import CheckpointError, ConfigError
+from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
+from scr3d.models.config import ModelConfig
+from scr3d.serialization import from_json, to_json, write_bytes, write_json
+
+FORMAT = "scr3d-model"
+VERSION = 1
+
+
+def shipped_model() -> Path:
+    """Folder of the model that comes with the package."""
+    return Path(str(files("scr3d") / "assets" / "model"))
+
+
+def save_model(folder: Path, model: PhotoGeometricAutoencoder, provenance: dict[str, Any], half: bool = False) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: where to; replaced if it is there.
+        model: the model.
+        provenance: how it was made and what it scores, plain JSON values.
+        half: store the weights in float16.
+    """
+    temporary = folder.with_name(folder.name + ".tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir(parents=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        state = {name: value.half() for name, value in state.items()}
+    write_bytes(temporary / "weights.safetensors", save(state))
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": to_json(model.config),
+        "provenance": provenance,
+    }
+    write_json(temporary / "model.json", description)
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+
+
+def load_model(path: Path | str | None = None, device: torch.device | str = "cpu") -> PhotoGeometricAutoencoder:
+    """Load a model for use.
+
+    Args:
+        path: a model folder, or a run folder (its best model is taken); None takes the shipped model.
+        device: where to put it.
+
+    Returns:
+        The model in evaluation mode, in float32.
+
+    Raises:
+        CheckpointError: there is no model, it is damaged, or of another version.
+    """
+    folder = find_model(path)
+    description = read_description(folder)
+    try:
+        config = from_json(ModelConfig, description["model"], str(folder / "model.json"))
+        state = load((folder / "weights.safetensors").read_bytes())
+        model = PhotoGeometricAutoencoder(config)
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+    except (OSError, KeyError, ConfigError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {reason}") from error
+    channels_last(model)
+    return model.to(device).eval()
+
+
+def find_model(path: Path | str | None) -> Path:
+    """The model folder that a path names.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if path is None:
+        return shipped_model()
+    for folder in (Path(path), Path(path) / "best"):
+        if (folder / "model.json").is_file():
+            return folder
+    raise CheckpointError(
+        f"{path} holds no model: expected a model folder (model.json, weights.safetensors) or a run folder with best/"
+    )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of `model.json`.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another version.
+    """
+    path = folder / "model.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        found = (description["format"], description["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if found != (FORMAT, VERSION):
+        raise CheckpointError(f"{path} is of format {found[0]} {found[1]}, this program reads {FORMAT} {VERSION}")
+    return description

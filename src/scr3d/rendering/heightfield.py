@@ -1,0 +1,172 @@
+"""Rendering a canonical height field in another view: visibility, depth and colour.
+
+The map of the data: canonical depth -> 3D grid -> view frame -> which triangle of the grid is nearest on each
+pixel's ray (integers, no gradient) -> depth of that ray on the triangle's plane -> the same point in the
+canonical frame -> pixel coordinates there -> bilinear look-up of the canonical image. Everything but the
+visibility is plain tensor algebra and can be differentiated twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from scr3d.errors import ShapeError
+from scr3d.factors import View
+from scr3d.geometry.camera import Camera, DepthRange, back_project, project
+from scr3d.geometry.normals import unit_cross
+from scr3d.geometry.pose import canonical_from_view, view_from_canonical
+from scr3d.rendering._kernels import rasterize
+
+GRAZING_COSINE = 1e-3
+"""Least |cos| between a ray and the normal of the plane it meets; flatter planes are treated as this steep."""
+
+
+@dataclass(frozen=True)
+class ViewSampling:
+    """Where every pixel of a view looks on the canonical map.
+
+    Attributes:
+        pixels: canonical pixel coordinates (x, y).
+        depth: z of the visible surface in the view frame; `far + margin` where nothing is visible.
+        mask: whether a surface nearer than `far + margin` is visible; carries no gradient.
+    """
+
+    pixels: Float[Tensor, "batch height width 2"]
+    depth: Float[Tensor, "batch height width"]
+    mask: Bool[Tensor, "batch height width"]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A rendered view.
+
+    Attributes:
+        image: the texture as seen; 0 where nothing is visible.
+        depth: see `ViewSampling`.
+        mask: see `ViewSampling`.
+    """
+
+    image: Float[Tensor, "batch channels height width"]
+    depth: Float[Tensor, "batch height width"]
+    mask: Bool[Tensor, "batch height width"]
+
+
+def render(
+    canonical_depth: Float[Tensor, "batch height width"],
+    view: View,
+    texture: Float[Tensor, "batch channels height width"],
+    camera: Camera,
+    depth_range: DepthRange,
+) -> Rendering:
+    """Render a textured height field in a view.
+
+    Args:
+        canonical_depth: z of the surface on each canonical pixel's ray.
+        view: motion from the canonical frame to the view.
+        texture: colours (or any channels) of the canonical pixels.
+        camera: intrinsics shared by canonical and rendered image.
+        depth_range: surfaces beyond its `far + margin` are masked out.
+
+    Raises:
+        ShapeError: depth, view, texture and camera do not fit together.
+
+    Source: [SCR] section 3; [U] section 3.2, with visibility and depth computed as in docs/conventions.md.
+    """
+    sampling = sample_view(canonical_depth, view, camera, depth_range)
+    if texture.shape[0] != canonical_depth.shape[0] or texture.shape[2:] != canonical_depth.shape[1:]:
+        raise ShapeError(
+            f"texture must be (batch, channels, height, width) = ({canonical_depth.shape[0]}, C, {camera.height}, "
+            f"{camera.width}) like the depth, got {tuple(texture.shape)}"
+        )
+    return Rendering(look_up(texture, sampling), sampling.depth, sampling.mask)
+
+
+def sample_view(
+    canonical_depth: Float[Tensor, "batch height width"], view: View, camera: Camera, depth_range: DepthRange
+) -> ViewSampling:
+    """Visibility and depth of a view, and where its pixels lie on the canonical map."""
+    _check(canonical_depth, view, camera)
+    points = view_from_canonical(back_project(canonical_depth, camera), view)
+    triangle = visible_triangles(points, camera)
+    covered = triangle >= 0
+
+    normal, offset = _triangle_planes(points, camera)
+    index = triangle.clamp(min=0).flatten(1)
+    normal = normal.gather(2, index[:, None].expand(-1, 3, -1)).unflatten(2, triangle.shape[1:])
+    offset = offset.gather(1, index).unflatten(1, triangle.shape[1:])
+
+    rays = camera.rays(canonical_depth)
+    cosine = (normal * rays).sum(1)
+    guard = GRAZING_COSINE * torch.where(cosine < 0, -1.0, 1.0).to(cosine)
+    cosine = torch.where(cosine.abs() < GRAZING_COSINE, guard, cosine)
+    limit = depth_range.far + depth_range.margin
+    depth = torch.where(covered, offset / cosine, limit)
+    mask = covered & (depth < limit) & (depth > 0)
+    depth = torch.where(mask, depth, limit)
+
+    canonical = canonical_from_view(depth[:, None] * rays, view)
+    return ViewSampling(project(canonical, camera).movedim(1, -1), depth, mask)
+
+
+def look_up(
+    texture: Float[Tensor, "batch channels height width"], sampling: ViewSampling
+) -> Float[Tensor, "batch channels height width"]:
+    """Bilinear values of the texture at the sampled canonical pixels, 0 where nothing is visible."""
+    height, width = texture.shape[2:]
+    scale = texture.new_tensor([2.0 / (width - 1), 2.0 / (height - 1)])
+    grid = sampling.pixels * scale - 1.0
+    seen = F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return seen * sampling.mask[:, None]
+
+
+def visible_triangles(
+    points: Float[Tensor, "batch 3 height width"], camera: Camera
+) -> Int[Tensor, "batch height width"]:
+    """Number of the nearest grid triangle at every pixel, -1 where there is none; see `grid_triangles`."""
+    points = points.detach()
+    vertices = torch.cat([project(points, camera), points[:, 2:]], dim=1).flatten(2).mT
+    return rasterize(vertices, grid_triangles(camera.height, camera.width, points.device), camera.height, camera.width)
+
+
+@lru_cache(maxsize=64)
+def grid_triangles(height: int, width: int, device: torch.device) -> Int[Tensor, "triangles 3"]:
+    """Two triangles per cell of the pixel grid: all upper left ones in row order, then all lower right ones."""
+    pixel = torch.arange(height * width, dtype=torch.int32, device=device).view(height, width)
+    upper_left, upper_right = pixel[:-1, :-1], pixel[:-1, 1:]
+    lower_left, lower_right = pixel[1:, :-1], pixel[1:, 1:]
+    first = torch.stack([upper_left, upper_right, lower_left], dim=-1).reshape(-1, 3)
+    second = torch.stack([lower_right, lower_left, upper_right], dim=-1).reshape(-1, 3)
+    return torch.cat([first, second])
+
+
+def _triangle_planes(
+    points: Float[Tensor, "batch 3 height width"], camera: Camera
+) -> tuple[Float[Tensor, "batch 3 triangles"], Float[Tensor, "batch triangles"]]:
+    """Unit normal n and offset n.p of the plane of every triangle, numbered as in `grid_triangles`."""
+    right = points[..., 1:] - points[..., :-1]
+    down = points[..., 1:, :] - points[..., :-1, :]
+    first = unit_cross(right[..., :-1, :], down[..., :-1], camera.focal_px)
+    second = unit_cross(right[..., 1:, :], down[..., 1:], camera.focal_px)
+    normal = torch.cat([first.flatten(2), second.flatten(2)], dim=2)
+    corner = torch.cat([points[..., :-1, :-1].flatten(2), points[..., 1:, 1:].flatten(2)], dim=2)
+    return normal, (normal * corner).sum(1)
+
+
+def _check(canonical_depth: Tensor, view: View, camera: Camera) -> None:
+    batch = canonical_depth.shape[0]
+    if canonical_depth.ndim != 3 or canonical_depth.shape[1:] != (camera.height, camera.width):
+        raise ShapeError(
+            f"canonical_depth must be (batch, {camera.height}, {camera.width}) for this camera, "
+            f"got {tuple(canonical_depth.shape)}"
+        )
+    if view.rotation_rad.shape != (batch, 3) or view.translation.shape != (batch, 3):
+        raise ShapeError(
+            f"view must hold {batch} rotations and translations of 3 numbers, got "
+            f"{tuple(view.rotation_rad.shape)} and {tuple(view.translation.shape)}"
+        )

@@ -1,0 +1,60 @@
+"""Configurations as JSON, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+
+from scr3d.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    converter.register_unstructure_hook(Path, lambda value: value.as_posix())
+    return converter
+
+
+CONVERTER = _converter()
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A configuration as plain JSON values."""
+    return CONVERTER.unstructure(value)
+
+
+def from_json(kind: type[T], value: Any, source: str) -> T:
+    """A configuration from JSON values; unknown and missing fields are refused.
+
+    Raises:
+        ConfigError: the values are not those of the configuration.
+    """
+    try:
+        return CONVERTER.structure(value, kind)
+    except (BaseValidationError, ForbiddenExtraKeysError, ValueError, TypeError, KeyError) as error:
+        reasons = (
+            "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
+        )
+        raise ConfigError(f"{source} is no {kind.__name__} of this version: {reasons}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees either the old file or the whole new one."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees either the old file or the whole new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

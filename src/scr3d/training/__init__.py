@@ -1,0 +1,1 @@
+"""Training: recipe, step, loop, checkpoints and validation."""

@@ -1,0 +1,121 @@
+"""Checkpoints: safetensors for tensors, JSON for the rest, whole or not there at all.
+
+    RUN/checkpoints/000001234/state.json         step, configuration, counters, digests of the tensor files
+    RUN/checkpoints/000001234/model.safetensors
+    RUN/checkpoints/000001234/average.safetensors
+    RUN/checkpoints/000001234/optimiser.safetensors
+
+A checkpoint is written under a temporary name, flushed and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from scr3d.errors import CheckpointError
+from scr3d.serialization import write_bytes, write_json
+
+VERSION = 1
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run between two steps.
+
+    Attributes:
+        state: plain JSON values: step, counters, scores, configuration.
+        tensors: tensors by group (`model`, `average`, `optimiser`) and name.
+    """
+
+    state: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that it is either whole or not there."""
+    temporary = folder.with_name(folder.name + ".tmp")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    temporary.mkdir(parents=True)
+    digests = {}
+    for group, tensors in checkpoint.tensors.items():
+        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+        digests[group] = hashlib.sha256(content).hexdigest()
+        write_bytes(temporary / f"{group}.safetensors", content)
+    write_json(temporary / "state.json", {"version": VERSION, "sha256": digests, **checkpoint.state})
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and verify it.
+
+    Raises:
+        CheckpointError: it is cut short, changed, or of another version.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        version, digests = state.pop("version"), state.pop("sha256")
+        if version != VERSION:
+            raise CheckpointError(f"{folder} is a checkpoint of version {version}, this program reads {VERSION}")
+        tensors = {}
+        for group, digest in digests.items():
+            content = (folder / f"{Path(group).name}.safetensors").read_bytes()
+            if hashlib.sha256(content).hexdigest() != digest:
+                raise CheckpointError(f"{folder / group}.safetensors is damaged: its content does not match its digest")
+            tensors[group] = load(content)
+    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is damaged: {error}; remove it to go on from an earlier one") from error
+    return Checkpoint(state, tensors)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, newest last."""
+    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if p.suffix != ".tmp" and p.is_dir())
+
+
+def prune_checkpoints(run: Path) -> None:
+    """Remove all but the newest checkpoints, and what interrupted writes have left."""
+    for path in [*list_checkpoints(run)[:-KEPT], *(run / "checkpoints").glob("*.tmp")]:
+        shutil.rmtree(path)
+
+
+def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """State of an optimiser over `model.parameters()`, by parameter name and quantity."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for quantity, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"{name}|{quantity}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put the tensors of `optimiser_tensors` back.
+
+    Raises:
+        CheckpointError: they belong to another model.
+    """
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, _, quantity = key.partition("|")
+        if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
+            raise CheckpointError(f"the optimiser state has {key} of shape {tuple(value.shape)}, the model has not")
+        parameter = parameters[name]
+        device = parameter.device if value.ndim else value.device
+        restored = value.to(device)
+        if value.ndim == 4:
+            restored = torch.empty_like(parameter).copy_(restored)  # keeps the parameter's memory format
+        optimiser.state[parameter][quantity] = restored

@@ -1,0 +1,117 @@
+"""The configuration of a training run: every option once, with its default and its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from scr3d.errors import ConfigError
+from scr3d.models.config import DepthStart, ModelConfig
+from scr3d.training.recipe import RECIPES, Recipe
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam and what surrounds it."""
+
+    rate: float = 1e-3
+    """Learning rate."""
+    beta1: float = 0.9
+    """Decay of the first moment."""
+    beta2: float = 0.999
+    """Decay of the second moment."""
+    weight_decay: float = 0.0
+    """L2 penalty, added to the gradient; the papers take 5e-4."""
+    batch_size: int = 32
+    """Images in one step."""
+    final_decay: float = 0.3
+    """Share of the run over which the learning rate falls linearly to a twentieth; 0 keeps it constant."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+    average: float = 0.999
+    """Decay of the running average of the weights that is validated and kept; 0 for none."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    data: Path
+    """Data set: a folder with train/ and val/ stores, or a folder of photos."""
+    out: Path
+    """Folder of the run; started again with the same options, an interrupted run goes on."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The networks and the causal structure."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """The losses and their schedules."""
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    """The optimiser."""
+    images: int = 1_000_000
+    """Length of the run in images seen."""
+    seed: int = 0
+    """Seed of weights, data order and augmentation."""
+    mirror: bool = True
+    """Mirror every image with probability one half."""
+    features: Literal["squeezenet", "vgg16"] = "squeezenet"
+    """Perceptual features: squeezenet (shipped) or vgg16 (the papers)."""
+    vgg16_file: Path | None = None
+    """torchvision's vgg16-397923af.pth; without it, vgg16 is downloaded."""
+    start_from: Path | None = None
+    """Run or model folder to take weights from; one of half the size is grown."""
+    validate_every: int = 50_000
+    """Images between validations (and checkpoints)."""
+    validation_images: int = 512
+    """How many validation images are scored."""
+    device: str = "auto"
+    """auto, cpu, cuda, or cuda:N."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the networks; bf16-mixed where the processor or the GPU computes in it."""
+    threads: int = 0
+    """CPU threads of the run; 0 takes all."""
+    keep_going: bool = False
+    """Only warn when the run has collapsed, instead of stopping."""
+
+    def __post_init__(self) -> None:
+        positive = {
+            "images": self.images,
+            "batch-size": self.optimiser.batch_size,
+            "validate-every": self.validate_every,
+            "validation-images": self.validation_images,
+            "rate": self.optimiser.rate,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise ConfigError(f"--{name} must be positive; got {value}")
+        if not 0 <= self.optimiser.average < 1:
+            raise ConfigError(f"--average must lie in [0, 1); got {self.optimiser.average}")
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps."""
+        return max(1, self.images // self.optimiser.batch_size)
+
+
+PAPER_MODEL: dict[str, Any] = {"depth_start": DepthStart.FLAT, "max_translation": 0.1, "start_scale": 1.0}
+PAPER_OPTIMISER: dict[str, Any] = {
+    "rate": 1e-4,
+    "weight_decay": 5e-4,
+    "batch_size": 64,
+    "final_decay": 0.0,
+    "gradient_clip": 0.0,
+    "average": 0.0,
+}
+
+
+def recipe_defaults(name: str) -> tuple[ModelConfig, Recipe, OptimiserConfig]:
+    """Defaults of model, losses and optimiser under a named recipe: `robust` or `paper`.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"--recipe must be one of {', '.join(RECIPES)}; got {name!r}")
+    model, optimiser = ModelConfig(), OptimiserConfig()
+    if name == "paper":
+        model, optimiser = replace(model, **PAPER_MODEL), replace(optimiser, **PAPER_OPTIMISER)
+    return model, RECIPES[name], optimiser

@@ -1,0 +1,76 @@
+"""What is minimised: the weights of the losses and how they change during training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scr3d.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Loss weights and schedules; lengths of schedules are in images seen, so they hold for any batch size.
+
+    The defaults are the project's own recipe, which does not collapse on the built-in benchmark
+    (docs/training.md says what each part is for); `RECIPES["paper"]` is that of the papers.
+    """
+
+    flip_weight: float = 0.5
+    """Weight of the loss of the reconstruction from the flipped canonical maps (the symmetry prior)."""
+    perceptual_weight: float = 1.0
+    """Weight of the perceptual against the photometric term."""
+    masked: bool = False
+    """Score only pixels that both reconstructions cover (the papers); otherwise an uncovered pixel counts as black."""
+    smoothness: float = 2.0
+    """Weight of the second differences of depth at the start."""
+    smoothness_end: float = 0.3
+    """Weight that it decays to."""
+    smoothness_decay: float = 50_000
+    """Images after which the excess has fallen to 1/e."""
+    view_penalty: float = 0.1
+    """Weight of the mean square of the raw view at the start, which keeps it off its limit."""
+    view_penalty_end: float = 0.01
+    """Weight that it decays to."""
+    view_penalty_decay: float = 100_000
+    """Images after which the excess has fallen to 1/e."""
+    light_penalty: float = 0.02
+    """Weight of the mean square of the light's slopes (lx, ly)."""
+    view_warmup: float = 12_800
+    """Images over which the view is scaled from 0 to its full size; 0 for none."""
+
+    def __post_init__(self) -> None:
+        for name in ("smoothness_decay", "view_penalty_decay"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be a positive number of images")
+
+    def smoothness_at(self, images: int) -> float:
+        """Weight of the smoothness term after so many images."""
+        return _decay(self.smoothness, self.smoothness_end, self.smoothness_decay, images)
+
+    def view_penalty_at(self, images: int) -> float:
+        """Weight of the view penalty after so many images."""
+        return _decay(self.view_penalty, self.view_penalty_end, self.view_penalty_decay, images)
+
+    def view_scale_at(self, images: int) -> float:
+        """Factor on the view after so many images."""
+        return 1.0 if self.view_warmup <= 0 else min(1.0, images / self.view_warmup)
+
+
+def _decay(start: float, end: float, constant: float, images: int) -> float:
+    return end + (start - end) * math.exp(-images / constant)
+
+
+RECIPES: dict[str, Recipe] = {
+    "robust": Recipe(),
+    "paper": Recipe(
+        masked=True,
+        smoothness=0.0,
+        smoothness_end=0.0,
+        view_penalty=0.0,
+        view_penalty_end=0.0,
+        light_penalty=0.0,
+        view_warmup=0.0,
+    ),
+}
+"""The named recipes; `paper` also changes defaults of the model, see `scr3d.training.config`."""

@@ -1,0 +1,120 @@
+"""The loss of one batch: the forward pass of training, from images to one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scr3d.factors import Factors, cat_factors
+from scr3d.losses import perceptual_loss, photometric_loss, smoothness_loss
+from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
+from scr3d.models.confidence import Confidence
+from scr3d.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of a batch and its parts.
+
+    Attributes:
+        total: what is minimised.
+        reconstruction: photometric plus perceptual loss, of the plain plus the flipped reconstruction.
+        parts: single terms without their weights, by name.
+    """
+
+    total: Float[Tensor, ""]
+    reconstruction: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+
+
+def training_loss(
+    model: PhotoGeometricAutoencoder,
+    features: nn.Module,
+    image: Float[Tensor, "batch 3 size size"],
+    recipe: Recipe,
+    images_seen: int,
+) -> Losses:
+    """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours)."""
+    raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
+    plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model)
+    losses = reconstruction_losses(plain, flipped, image, features, recipe)
+    regularisers = regularisation(raw, recipe, images_seen)
+    total = losses.total + sum(weight * term for weight, term in regularisers.values())
+    parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
+    return replace(losses, total=total, parts=parts)
+
+
+def explain_both(
+    factors: Factors, confidence: Confidence, model: PhotoGeometricAutoencoder
+) -> tuple[Reconstruction, Reconstruction]:
+    """The plain reconstruction and that from the flipped canonical maps, rendered in one go."""
+    both = explain(
+        cat_factors([factors, flip_canonical(factors)]),
+        model.camera,
+        model.config,
+        confidence.pixel.float().transpose(0, 1).flatten(0, 1),
+        confidence.perceptual.float().transpose(0, 1).flatten(0, 1),
+    )
+    size = len(factors.canonical_depth)
+    return both[:size], both[size:]
+
+
+def flip_canonical(factors: Factors) -> Factors:
+    """The factors with mirrored depth and albedo, the same view and light: a symmetric object does not change."""
+    return replace(
+        factors,
+        canonical_depth=factors.canonical_depth.flip(-1),
+        canonical_albedo=factors.canonical_albedo.flip(-1),
+    )
+
+
+def reconstruction_losses(
+    plain: Reconstruction,
+    flipped: Reconstruction,
+    image: Float[Tensor, "batch 3 size size"],
+    features: nn.Module,
+    recipe: Recipe,
+) -> Losses:
+    """Photometric and perceptual losses of both reconstructions; the mask carries no gradient."""
+    with torch.no_grad():
+        target_features = features(image)
+    seen_features = features(torch.cat([plain.image, flipped.image])).chunk(2)
+    mask = coarse_mask = None
+    if recipe.masked:
+        mask = (plain.mask & flipped.mask).float()
+        coarse_mask = F.avg_pool2d(mask, mask.shape[-1] // target_features.shape[-1])
+    terms = {}
+    for name, explained, seen in zip(("plain", "flipped"), (plain, flipped), seen_features, strict=True):
+        terms[name] = (
+            photometric_loss(explained.image * 2 - 1, image * 2 - 1, explained.confidence, mask),
+            perceptual_loss(seen, target_features, explained.perceptual_confidence, coarse_mask),
+        )
+    total = sum_terms(terms["plain"], recipe) + recipe.flip_weight * sum_terms(terms["flipped"], recipe)
+    parts = {
+        "photometric": terms["plain"][0],
+        "perceptual": terms["plain"][1],
+        "flipped_photometric": terms["flipped"][0],
+        "flipped_perceptual": terms["flipped"][1],
+        "coverage": plain.mask.float().mean(),
+    }
+    return Losses(total, total, parts)
+
+
+def sum_terms(terms: tuple[Tensor, Tensor], recipe: Recipe) -> Tensor:
+    """Photometric plus weighted perceptual term."""
+    return terms[0] + recipe.perceptual_weight * terms[1]
+
+
+def regularisation(raw: RawFactors, recipe: Recipe, images_seen: int) -> dict[str, tuple[float, Tensor]]:
+    """Weight and value of every regulariser that is in use."""
+    slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
+    terms = {
+        "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth)),
+        "view_penalty": (recipe.view_penalty_at(images_seen), lambda: raw.raw_view.square().mean()),
+        "light_penalty": (recipe.light_penalty, lambda: slopes.square().mean()),
+    }
+    return {name: (weight, term()) for name, (weight, term) in terms.items() if weight > 0}

@@ -1,0 +1,391 @@
+"""The training loop: one optimiser, resumable between any two steps, never silent about a collapse."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.tensorboard import SummaryWriter
+
+import scr3d
+from scr3d.data.dataset import batch_indices, open_dataset
+from scr3d.errors import CheckpointError, CollapseError, ConfigError
+from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
+from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
+from scr3d.models.growth import start_weights
+from scr3d.models.io import save_model
+from scr3d.serialization import from_json, to_json, write_json
+from scr3d.training.checkpoint import (
+    Checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    optimiser_tensors,
+    prune_checkpoints,
+    restore_optimiser,
+    save_checkpoint,
+)
+from scr3d.training.collapse import find_collapse
+from scr3d.training.config import TrainConfig
+from scr3d.training.pictures import picture_grid
+from scr3d.training.recipe import Recipe
+from scr3d.training.step import training_loss
+from scr3d.training.validation import validate
+
+CHECKPOINT_SECONDS = 300.0
+LOG_STEPS = 50
+PICTURE_IMAGES = 8
+MIRROR_STREAM = 0x6D6972726F72
+MAX_BAD_STEPS = 20
+"""Steps in a row with a loss or gradient that is not finite, after which the run stops."""
+
+
+class TrainingObjective(nn.Module):
+    """Model and frozen features behind one forward call, as the parallel strategies need it."""
+
+    def __init__(self, model: PhotoGeometricAutoencoder, features: FeatureNetwork, recipe: Recipe):
+        super().__init__()
+        self.model = model
+        self.features = features
+        self.recipe = recipe
+
+    def forward(self, image: Tensor, images_seen: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss of a batch and the values to log."""
+        losses = training_loss(self.model, self.features, image, self.recipe, images_seen)
+        return losses.total, {name: value.detach() for name, value in losses.parts.items()}
+
+
+class Trainer:
+    """State of a run: model, running average, optimiser and counters."""
+
+    def __init__(self, config: TrainConfig):
+        """Open the data, build the model, and go on from the newest checkpoint if the run has one.
+
+        Raises:
+            ConfigError: the run folder belongs to a run of another configuration.
+            DataError: the data cannot be read.
+            CheckpointError: the newest checkpoint is damaged.
+        """
+        self.config = config
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.fabric = make_fabric(config)
+        self.train_data = open_dataset(config.data, "train", config.model.size, config.out / "data")
+        self.val_data = open_dataset(config.data, "val", config.model.size, config.out / "data")
+        features = squeezenet_features() if config.features == "squeezenet" else vgg16_features(config.vgg16_file)
+        torch.manual_seed(config.seed)
+        self.model = PhotoGeometricAutoencoder(config.model)
+        if config.start_from is not None:
+            self.model.load_state_dict(start_weights(config.start_from, config.model))
+        channels_last(self.model)
+        average = AveragedModel(self.model, multi_avg_fn=running_average(config.optimiser.average))
+        optimiser = torch.optim.Adam(
+            self.model.parameters(),
+            lr=config.optimiser.rate,
+            betas=(config.optimiser.beta1, config.optimiser.beta2),
+            weight_decay=config.optimiser.weight_decay,
+        )
+        self.objective, self.optimiser = self.fabric.setup(
+            TrainingObjective(self.model, features, config.recipe), optimiser
+        )
+        self.average = average.to(self.fabric.device)
+        self.features = features
+        self.step = 0
+        self.best_loss = math.inf
+        self.bad_steps = 0
+        self.collapsed_before = False
+        self._open_run()
+
+    @property
+    def images_seen(self) -> int:
+        """Images that the weights have been trained on."""
+        return self.step * self.config.optimiser.batch_size
+
+    @property
+    def averaged_model(self) -> PhotoGeometricAutoencoder:
+        """The model that is validated and kept."""
+        return cast(PhotoGeometricAutoencoder, self.average.module)
+
+    def run(self) -> dict[str, float]:
+        """Train to the end; returns the scalars of the last validation."""
+        config = self.config
+        every = max(1, config.validate_every // config.optimiser.batch_size)
+        saved = time.monotonic()
+        scalars: dict[str, float] = {}
+        with (
+            progress_bar(config.steps, self.step, config.optimiser.batch_size) as advance,
+            self._interruptible(),
+        ):
+            while self.step < config.steps:
+                parts = self.train_step()
+                advance(parts)
+                last = self.step == config.steps
+                if self.step % LOG_STEPS == 0:
+                    self._log("train", parts)
+                if self.step % every == 0 or last:
+                    scalars = self._validate()
+                    self.save()
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+        return scalars
+
+    def train_step(self) -> dict[str, float]:
+        """One step of the optimiser; a step without a finite loss and gradient changes nothing."""
+        config = self.config
+        indices = batch_indices(len(self.train_data), config.optimiser.batch_size, config.seed, self.step)
+        image = self.train_data.batch(indices, self.fabric.device, with_truth=False).image
+        if config.mirror:
+            image = mirror_some(image, config.seed, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimiser.zero_grad(set_to_none=True)
+        total, parts = self.objective(image, self.images_seen)
+        self.fabric.backward(total)
+        norm = self._clip()
+        finite = bool(torch.isfinite(total) & torch.isfinite(norm))
+        if finite:
+            self.optimiser.step()
+            self.average.update_parameters(self.model)
+        self._count_bad(finite)
+        self.step += 1
+        return {name: float(value) for name, value in {"total": total, "gradient": norm, **parts}.items()}
+
+    def learning_rate(self) -> float:
+        """Constant, then falling linearly to a twentieth over the last part of the run."""
+        optimiser = self.config.optimiser
+        left = 1 - self.step / self.config.steps
+        if left >= optimiser.final_decay:
+            return optimiser.rate
+        return optimiser.rate * (0.05 + 0.95 * left / optimiser.final_decay)
+
+    def save(self) -> None:
+        """Write a checkpoint and remove old ones."""
+        state = {
+            "step": self.step,
+            "best_loss": None if math.isinf(self.best_loss) else self.best_loss,
+            "bad_steps": self.bad_steps,
+            "collapsed_before": self.collapsed_before,
+            "averaged": int(self.average.n_averaged),
+            "config": to_json(self.config),
+        }
+        tensors = {
+            "model": dict(self.model.state_dict()),
+            "average": dict(self.averaged_model.state_dict()),
+            "optimiser": optimiser_tensors(self.model, self.optimiser.optimizer),
+        }
+        save_checkpoint(self.config.out / "checkpoints" / f"{self.step:09d}", Checkpoint(state, tensors))
+        prune_checkpoints(self.config.out)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged or belongs to another model.
+        """
+        checkpoint = load_checkpoint(folder)
+        try:
+            self.model.load_state_dict(checkpoint.tensors["model"])
+            self.averaged_model.load_state_dict(checkpoint.tensors["average"])
+            restore_optimiser(self.model, self.optimiser.optimizer, checkpoint.tensors["optimiser"])
+            self.average.n_averaged.fill_(checkpoint.state["averaged"])
+            self.step = checkpoint.state["step"]
+            best = checkpoint.state["best_loss"]
+            self.best_loss = math.inf if best is None else best
+            self.bad_steps = checkpoint.state["bad_steps"]
+            self.collapsed_before = checkpoint.state["collapsed_before"]
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"{folder} is a checkpoint of another model: {str(error).splitlines()[0]}") from error
+
+    def _open_run(self) -> None:
+        out = self.config.out
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "config.json"
+        record = to_json(self.config)
+        if path.exists():
+            found = from_json(TrainConfig, json.loads(path.read_text(encoding="utf-8")), str(path))
+            if comparable(found) != comparable(self.config):
+                changed = different_options(comparable(found), comparable(self.config))
+                raise ConfigError(
+                    f"{out} holds a run with other options ({changed}); give the same ones to go on, or another --out"
+                )
+        write_json(path, record)
+        found_checkpoints = list_checkpoints(out)
+        if found_checkpoints:
+            self.restore(found_checkpoints[-1])
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.images_seen)
+
+    def _validate(self) -> dict[str, float]:
+        config = self.config
+        model = self.averaged_model.eval()
+        scalars = validate(model, self.features, self.val_data, config.recipe, config.validation_images)
+        self._log("validation", scalars)
+        self._write_pictures(model)
+        provenance = {
+            "version": scr3d.__version__,
+            "images_seen": self.images_seen,
+            "validation": scalars,
+            "data": self.train_data.fingerprint(),
+            "training": to_json(config),
+        }
+        save_model(config.out / "last", model, provenance)
+        if scalars["reconstruction"] < self.best_loss:
+            self.best_loss = scalars["reconstruction"]
+            save_model(config.out / "best", model, provenance)
+        self._check_collapse(scalars)
+        return scalars
+
+    def _check_collapse(self, scalars: dict[str, float]) -> None:
+        message = find_collapse(scalars, self.images_seen, self.config.recipe)
+        if message and self.collapsed_before and not self.config.keep_going:
+            self.save()
+            raise CollapseError(f"training has collapsed after {self.images_seen:,} images: {message}")
+        if message:
+            self.fabric.print(f"warning after {self.images_seen:,} images: {message}")
+        self.collapsed_before = message is not None
+
+    def _count_bad(self, finite: bool) -> None:
+        self.bad_steps = 0 if finite else self.bad_steps + 1
+        if self.bad_steps >= MAX_BAD_STEPS:
+            raise CollapseError(
+                f"the loss has not been finite for {MAX_BAD_STEPS} steps in a row, after {self.images_seen:,} images; "
+                "lower --rate, and use --precision 32-true if it was not"
+            )
+
+    def _clip(self) -> Tensor:
+        limit = self.config.optimiser.gradient_clip
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit if limit > 0 else math.inf)
+
+    def _log(self, group: str, scalars: dict[str, float]) -> None:
+        for name, value in scalars.items():
+            self.writer.add_scalar(f"{group}/{name}", value, self.images_seen)
+        line = {"images": self.images_seen, "group": group, **scalars}
+        with (self.config.out / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _write_pictures(self, model: PhotoGeometricAutoencoder) -> None:
+        from scr3d.data.images import write_png8
+
+        chosen = np.arange(min(PICTURE_IMAGES, len(self.val_data)))
+        grid = picture_grid(model, self.val_data.batch(chosen, self.fabric.device, with_truth=False).image)
+        self.writer.add_image("validation", grid, self.images_seen)
+        self.writer.flush()
+        folder = self.config.out / "pictures"
+        folder.mkdir(exist_ok=True)
+        write_png8(folder / f"{self.images_seen:09d}.png", grid.permute(1, 2, 0).numpy())
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.save()
+            self.fabric.print(f"interrupted after {self.images_seen:,} images; the same command goes on from here")
+            raise
+        finally:
+            self.writer.close()
+
+
+def train(config: TrainConfig) -> dict[str, float]:
+    """Train a model, or go on with an interrupted run; returns the scalars of the last validation.
+
+    Raises:
+        ConfigError: the options contradict each other or the run folder.
+        DataError: the data cannot be read.
+        CollapseError: the run has reached a state from which it does not return.
+    """
+    return Trainer(config).run()
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Device and precision of a run.
+
+    Raises:
+        ConfigError: the device does not exist.
+    """
+    name, _, index = config.device.partition(":")
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N; got {config.device!r}")
+    count = torch.cuda.device_count()
+    if name == "cuda" and int(index or 0) >= count:
+        raise ConfigError(f"--device {config.device}: this machine has {count} CUDA devices; use cpu, or auto")
+    accelerator = ("cuda" if count else "cpu") if name == "auto" else name
+    devices: Any = [int(index)] if index else 1
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=config.precision)
+    fabric.launch()
+    return fabric
+
+
+def running_average(decay: float) -> Any:
+    """Averaging rule for `AveragedModel`: exponential, faster at the start; 0 copies the weights."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count))) if decay else 1.0
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return update
+
+
+def mirror_some(image: Tensor, seed: int, step: int) -> Tensor:
+    """Mirror each image with probability one half; determined by seed and step alone."""
+    generator = np.random.Philox(key=np.array([seed ^ MIRROR_STREAM, step], dtype=np.uint64))
+    chosen = torch.from_numpy(generator.random_raw(len(image)) >> np.uint64(63) == 1).to(image.device)
+    return torch.where(chosen[:, None, None, None], image.flip(-1), image)
+
+
+def comparable(config: TrainConfig) -> dict[str, Any]:
+    """The options that a resumed run must share with the interrupted one."""
+    return to_json(replace(config, out=Path(), data=Path(), device="", threads=0, keep_going=False))
+
+
+def different_options(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The options in which two configurations differ, in words."""
+    names = []
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            if value != found[name]:
+                names.append(different_options(found[name], value))
+        elif value != found[name]:
+            names.append(f"{name.replace('_', '-')} {found[name]} there, {value} here")
+    return "; ".join(names)
+
+
+@contextmanager
+def progress_bar(steps: int, done: int, batch_size: int) -> Iterator[Any]:
+    """A bar over images with rate, loss and time left; yields the function that advances it."""
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images  {task.fields[rate]:.0f}/s  loss {task.fields[loss]:.3f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, refresh_per_second=2) as progress:
+        task = progress.add_task("", total=steps * batch_size, completed=done * batch_size, rate=0.0, loss=math.nan)
+
+        def advance(parts: dict[str, float]) -> None:
+            progress.update(task, advance=batch_size, loss=parts["total"], rate=progress.tasks[0].speed or 0.0)
+
+        yield advance
