@@ -1,0 +1,55 @@
+import pytest
+
+from scr3d.export.files import PARTIAL_MARK, atomic_folder, atomic_path
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == path.suffix
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path):
+    path = tmp_path / "a"
+    (path / "old").mkdir(parents=True)
+    leftover = tmp_path / f"{PARTIAL_MARK}a"
+    (leftover / "stale").mkdir(parents=True)
+    with atomic_folder(path) as temporary:
+        (temporary / "new").write_text("")
+        assert (path / "old").exists()
+    assert [p.name for p in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_folder_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a"
+    (path / "old").mkdir(parents=True)
+
+    def fail():
+        with atomic_folder(path) as temporary:
+            (temporary / "new").write_text("")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [p.name for p in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from scr3d.errors import ConfigError, DataError
+from scr3d.export import outputs
+from scr3d.export.media import read_depth_png
+from scr3d.export.outputs import light_origin
+from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, save_model
+from scr3d.reconstruct import Animation, ReconstructOptions, Texture, reconstruct_files, unique_name
+
+QUICK = ReconstructOptions(render_size=48, frames=4)
+STILL = ReconstructOptions(render_size=32, animation=Animation.NONE)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    config = ModelConfig(size=32, width=4, order="VDLA", start_scale=1.0)
+    folder = tmp_path_factory.mktemp("run") / "model"
+    save_model(folder, PhotoGeometricAutoencoder(config), {})
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (50, 40, 3), dtype=np.uint8)).save(folder / "a.png")
+    Image.fromarray(random.integers(0, 256, (37, 61), dtype=np.uint8)).save(folder / "a.jpg")
+    Image.fromarray(random.integers(0, 256, (32, 32, 4), dtype=np.uint8)).save(folder / "b & <c>.png")
+    Image.fromarray(random.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(folder / "more" / "A.png")
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_becomes_a_gallery(photos, tmp_path, model, capsys):
+    out = tmp_path / "deep" / "out"
+    report = reconstruct_files([photos, photos / "more" / "A.png", photos / "a.png"], out, model, options=QUICK)
+    assert names(out) == ["A-3", "a", "a-2", "b & _c_", "index.html"]
+    assert [folder.name for folder in report.folders] == ["a", "a-2", "b & _c_", "A-3"]
+    assert [path.name for path, _ in report.skipped] == ["broken.png"]
+    printed = capsys.readouterr().out
+    assert str(report.page.resolve()) in printed
+    assert "4 reconstructed, 1 skipped" in printed
+    assert "broken.png: is " in printed
+    page = report.page.read_text("utf-8")
+    assert "b &amp; &lt;c&gt;.png" in page
+    assert "./b%20%26%20_c_/mesh.glb" in page
+    for folder in report.folders:
+        listed = set(names(folder))
+        assert {"mesh.glb", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply"} <= listed
+        assert {"turntable.mp4", "relighting.mp4", "textureless_turntable.mp4", "textureless.png"} <= listed
+        assert not any(name.startswith(".") for name in listed)
+
+
+def test_outputs_agree_with_the_model(photos, tmp_path, model):
+    report = reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=QUICK)
+    folder = report.folders[0]
+    arrays = np.load(folder / "arrays.npz", allow_pickle=False)
+    record = json.loads((folder / "factors.json").read_text())
+    assert arrays["canonical_depth"].shape == (32, 32)
+    assert arrays["perceptual_confidence"].shape == (8, 8)
+    np.testing.assert_allclose(np.degrees(arrays["view_rotation_rad"])[1], record["view"]["yaw_deg"], rtol=1e-5)
+    np.testing.assert_allclose(
+        arrays["canonical_albedo"] * arrays["canonical_shading"], arrays["canonical_image"], atol=1e-6
+    )
+    canonical, _ = read_depth_png(folder / "canonical_depth.png")
+    np.testing.assert_allclose(canonical, arrays["canonical_depth"], atol=3e-6)
+    seen, mask = read_depth_png(folder / "view_depth.png")
+    np.testing.assert_array_equal(mask, arrays["mask"])
+    np.testing.assert_allclose(seen[mask], arrays["view_depth"][mask], atol=5e-6)
+    albedo = np.asarray(Image.open(folder / "albedo.png"))
+    np.testing.assert_array_equal(albedo, np.rint(arrays["canonical_albedo"] * 255).transpose(1, 2, 0))
+    mesh = trimesh.load(folder / "mesh.glb", force="mesh", process=False)
+    assert len(mesh.vertices) == 32 * 28
+    texture = np.asarray(mesh.visual.material.baseColorTexture.convert("RGB"))
+    expected = np.rint(np.clip(arrays["canonical_image"], 0, 1) * 255).transpose(1, 2, 0)
+    np.testing.assert_array_equal(texture, expected)
+    assert iio.imread(folder / "turntable.mp4").shape == (4, 48, 48, 3)
+    assert Image.open(folder / "input.png").size == (40, 40)
+    assert Image.open(folder / "textureless.png").size == (48, 48)
+
+
+def test_batch_size_does_not_change_the_result(photos, tmp_path, model):
+    arrays = []
+    for batch_size in (1, 3):
+        options = ReconstructOptions(render_size=32, animation=Animation.NONE, batch_size=batch_size)
+        report = reconstruct_files([photos], tmp_path / str(batch_size), model, options=options)
+        arrays.append([np.load(folder / "arrays.npz")["canonical_depth"] for folder in report.folders])
+    assert len(arrays[0]) == 3
+    np.testing.assert_allclose(arrays[0], arrays[1], atol=1e-5)
+
+
+def test_options_change_what_is_written(photos, tmp_path, model):
+    options = ReconstructOptions(render_size=32, animation=Animation.NONE, texture=Texture.ALBEDO, trim_border=False)
+    folder = reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=options).folders[0]
+    assert not [name for name in names(folder) if name.endswith((".mp4", ".gif")) or "turntable" in name]
+    np.testing.assert_array_equal(Image.open(folder / "mesh.png"), Image.open(folder / "albedo.png"))
+    assert len(trimesh.load(folder / "mesh.ply", process=False).vertices) == 32 * 32
+    options = ReconstructOptions(render_size=32, frames=4, animation=Animation.GIF)
+    folder = reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=options).folders[0]
+    assert Image.open(folder / "turntable.gif").n_frames == 4
+    assert "turntable.gif" in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
+def test_a_second_run_replaces_results_but_nothing_else(photos, tmp_path, model):
+    out = tmp_path / "out"
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "diary.txt").write_text("mine")
+    for _ in range(2):
+        reconstruct_files([photos / "a.png"], out, model, options=STILL)
+    assert names(out) == ["a", "a-2", "index.html"]
+    assert names(out / "a") == ["diary.txt"]
+
+
+def test_without_a_usable_image_nothing_is_written(photos, tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    given = [photos / "broken.png", tmp_path / "empty", tmp_path / "missing.png", photos / "notes.txt"]
+    with pytest.raises(DataError) as caught:
+        reconstruct_files(given, tmp_path / "out", model, options=STILL)
+    assert "\n" not in str(caught.value)
+    assert "broken.png" in str(caught.value)
+    assert "and 1 more" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="got none"):
+        reconstruct_files([], tmp_path / "out", model)
+
+
+def test_results_do_not_go_into_a_file(photos, tmp_path, model):
+    (tmp_path / "out").write_text("")
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(ConfigError, match="is a file"):
+            reconstruct_files([photos / "a.png"], out, model, options=STILL)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_missing_devices_are_named(photos, tmp_path, model, device):
+    with pytest.raises(ConfigError, match=device):
+        reconstruct_files([photos / "a.png"], tmp_path / "out", model, device, STILL)
+
+
+def test_an_interrupted_run_leaves_no_half_folder(photos, tmp_path, model, monkeypatch):
+    out = tmp_path / "out"
+    reconstruct_files([photos / "a.png"], out, model, options=STILL)
+    before = (out / "a" / "factors.json").stat().st_mtime_ns
+
+    def interrupt(mesh, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "export_obj", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_files([photos], out, model, options=STILL)
+    assert names(out) == ["a", "index.html"]
+    assert (out / "a" / "factors.json").stat().st_mtime_ns == before
+
+
+def test_a_full_disk_is_one_clear_line(photos, tmp_path, model, monkeypatch):
+    def fill(mesh, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "export_obj", fill)
+    with pytest.raises(ConfigError, match="No space left"):
+        reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=STILL)
+
+
+@pytest.mark.parametrize("wrong", [{"render_size": 4}, {"frames": 1}, {"max_yaw_deg": 95}, {"batch_size": 0}])
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
+        ReconstructOptions(**wrong)
+
+
+def test_folder_names_are_valid_and_unique():
+    taken = {"index.html"}
+    given = ["face", "Face", "face-2", "..", "a/b:c", "index.html", "name. ", "bad\udcff", "x" * 300, "é" * 300]
+    made = [unique_name(stem, taken) for stem in given]
+    assert made[:7] == ["face", "Face-2", "face-2-2", "image", "a_b_c", "index.html-2", "name"]
+    assert made[7] == "bad?".replace("?", chr(0xFFFD))
+    assert len({name.casefold() for name in made}) == len(made)
+    assert all(0 < len(name.encode("utf-8")) <= 210 for name in made)
+
+
+def test_lights_are_told_in_words():
+    assert light_origin(0.0, 0.01, 1.0) == "the camera"
+    assert light_origin(0.5, 0.0, 1.0).startswith("the left, 27°")
+    assert light_origin(-0.5, 0.5, 1.0).startswith("above and the right")
+    assert light_origin(0.0, -1.0, 1.0).startswith("below, 45°")
+
+
+def test_options_are_there_without_the_heavy_libraries():
+    code = (
+        "import sys, scr3d.reconstruct; print([m for m in ('torch', 'trimesh', 'warp', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
