@@ -210,7 +210,9 @@ def look_at(surface: Surface, views: View, batch: int) -> SeenSurface:
         count = len(view.translation)
         sampling = sample_view(surface.depth.expand(count, -1, -1), view, surface.camera, surface.depth_range)
         seen = look_up(surface.maps.expand(count, -1, -1, -1), sampling)
-        normal = F.normalize(seen[:, 3:6], dim=1)
+        normal = seen[:, 3:6]
+        # Several times faster on the CPU than `normalize` along this axis.
+        normal = normal * normal.square().sum(1, keepdim=True).clamp(min=1e-12).rsqrt()
         parts.append((seen[:, :3], normal, sampling.mask & (seen[:, 6] > 0.5)))
     return SeenSurface(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
