@@ -111,7 +111,7 @@ def draw_identities(seed: int, split: str, numbers: Int[np.ndarray, " batch"]) -
     ethnicity, main = _ethnicity(draws)
     coefficients = np.zeros((len(numbers), len(assets.target_names)))
     _macro(assets, coefficients, sex, age, ethnicity, draws.normal(0.35, 0.8)[:, 0])
-    _signed(assets, coefficients, draws)
+    _signed(coefficients, draws)
     _expression(assets, coefficients, draws)
     skin = _skin(assets, draws, sex, age, main)
     tint = np.exp(draws.normal(0.10, 0.2) + draws.normal(0.02, 0.05, 3)) * assets.skin_gains[skin]
@@ -159,7 +159,7 @@ def _macro(
 
 
 @lru_cache(maxsize=1)
-def _parameters(kind: str = "shape") -> list[tuple[str, int | None, int | None]]:
+def _parameters() -> list[tuple[str, int | None, int | None]]:
     """Signed parameters: stem, column of the negative target, column of the positive target."""
     found: dict[str, list[int | None]] = {}
     for column, name in enumerate(head_assets().target_names):
@@ -168,7 +168,7 @@ def _parameters(kind: str = "shape") -> list[tuple[str, int | None, int | None]]
     return [(stem, negative, positive) for stem, (negative, positive) in found.items()]
 
 
-def _signed(assets: HeadAssets, coefficients: np.ndarray, draws: Draws) -> None:
+def _signed(coefficients: np.ndarray, draws: Draws) -> None:
     """Shape and asymmetry: a positive value drives one target of the pair, a negative one the other."""
     for stem, negative, positive in _parameters():
         name = stem.removeprefix("shape/")

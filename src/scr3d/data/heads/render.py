@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +12,8 @@ import warp as wp
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scr3d.data.heads import _kernels as kernels
+from scr3d.data.heads import _geometry_kernels as geometry_kernels
+from scr3d.data.heads import _shading_kernels as shading_kernels
 from scr3d.data.heads.assets import EYE_DEPTH, HEAD_HEIGHT, head_assets
 from scr3d.data.heads.identity import Identities
 from scr3d.data.heads.scene import Scenes
@@ -42,7 +44,7 @@ class Rendering:
 class _Resident:
     """The assets on one device."""
 
-    textures: kernels.Textures
+    textures: shading_kernels.Textures
     base: wp.array
     morph: tuple[wp.array, wp.array, wp.array]
     incident: tuple[wp.array, wp.array]
@@ -53,7 +55,7 @@ class _Resident:
 @lru_cache(maxsize=4)
 def _resident(device: str) -> _Resident:
     assets = head_assets()
-    textures = kernels.Textures()
+    textures = shading_kernels.Textures()
     textures.triangles = wp.array(assets.triangles, dtype=wp.int32, device=device)
     textures.uvs = wp.array(assets.triangle_uvs, dtype=wp.vec2, device=device)
     textures.material = wp.array(assets.triangle_material, dtype=wp.int32, device=device)
@@ -80,22 +82,21 @@ def _resident(device: str) -> _Resident:
 
 def canonical_heads(identities: Identities, device: torch.device) -> tuple[wp.array, wp.array]:
     """Vertices and normals of every identity in the canonical frame, as Warp arrays [identities, vertices]."""
-    wp.init()
     name = _warp_name(device)
     resident, assets = _resident(name), head_assets()
     shape = (len(identities.number), len(assets.vertices_dm))
     coefficients: wp.array = wp.array(identities.coefficients.astype(np.float32), dtype=float, device=name)
     morphed, canonical, normals = (wp.empty(shape, dtype=wp.vec3, device=name) for _ in range(3))
-    wp.launch(kernels.morph, shape, [resident.base, *resident.morph, coefficients], [morphed], device=name)
+    wp.launch(geometry_kernels.morph, shape, [resident.base, *resident.morph, coefficients], [morphed], device=name)
     wp.launch(
-        kernels.center,
+        geometry_kernels.center,
         shape,
         [morphed, assets.chin, assets.crown, resident.eyes, HEAD_HEIGHT, EYE_DEPTH],
         [canonical],
         device=name,
     )
     wp.launch(
-        kernels.vertex_normals,
+        geometry_kernels.vertex_normals,
         shape,
         [canonical, resident.textures.triangles, *resident.incident],
         [normals],
@@ -125,15 +126,64 @@ def render(
         textured: random backgrounds; black ones otherwise.
         device: where to compute.
     """
+    wp.init()
+    with _torch_stream(device):
+        return _render(identities, identity_rows, scenes, camera, subsamples, textured, device)
+
+
+def _render(
+    identities: Identities,
+    identity_rows: np.ndarray,
+    scenes: Scenes,
+    camera: Camera,
+    subsamples: int,
+    textured: bool,
+    device: torch.device,
+) -> Rendering:
     name, size = _warp_name(device), camera.width
     resident = _resident(name)
     canonical, normals = canonical_heads(identities, device)
     stage = _stage(scenes, identity_rows, textured, name)
-    count, vertices = len(identity_rows), canonical.shape[1]
-    points, fine_points = (torch.empty(count, vertices, 3, device=device) for _ in range(2))
+    points, fine_points = _project(canonical, stage, scenes, camera, subsamples, device)
+    visible = rasterize(points, resident.triangles, size, size)
+    fine_visible = rasterize(fine_points, resident.triangles, size * subsamples, size * subsamples)
+    image, albedo, normal = (torch.zeros(len(identity_rows), size, size, 3, device=device) for _ in range(3))
+    depth = torch.zeros(len(identity_rows), size, size, device=device)
     wp.launch(
-        kernels.view,
-        (count, vertices),
+        shading_kernels.shade,
+        depth.shape,
+        [
+            resident.textures,
+            _looks(identities, name),
+            stage,
+            wp.from_torch(points, dtype=wp.vec3),
+            normals,
+            wp.from_torch(visible, dtype=wp.int64),
+            wp.from_torch(fine_visible, dtype=wp.int64),
+            subsamples,
+        ],
+        [*(wp.from_torch(tensor, dtype=wp.vec3) for tensor in (image, albedo, normal)), wp.from_torch(depth)],
+        device=name,
+    )
+    image, albedo, normal = (tensor.permute(0, 3, 1, 2) for tensor in (image.clamp(0, 1), albedo, normal))
+    return Rendering(image, depth, visible >= 0, albedo, normal)
+
+
+def _project(
+    canonical: wp.array,
+    stage: shading_kernels.Stage,
+    scenes: Scenes,
+    camera: Camera,
+    subsamples: int,
+    device: torch.device,
+) -> tuple[Float[Tensor, "batch vertices 3"], Float[Tensor, "batch vertices 3"]]:
+    """Vertices in pixels with their depth, at the image's resolution and at that of the supersampling."""
+    name = _warp_name(device)
+    shape = (len(scenes.translation), canonical.shape[1])
+    points, fine_points = (torch.empty(*shape, 3, device=device) for _ in range(2))
+    wp.launch(
+        geometry_kernels.view,
+        shape,
         [
             canonical,
             stage.identity,
@@ -147,41 +197,20 @@ def render(
         [wp.from_torch(points, dtype=wp.vec3), wp.from_torch(fine_points, dtype=wp.vec3)],
         device=name,
     )
-    visible = rasterize(points, resident.triangles, size, size)
-    fine_visible = rasterize(fine_points, resident.triangles, size * subsamples, size * subsamples)
-    image, albedo, normal = (torch.zeros(count, size, size, 3, device=device) for _ in range(3))
-    depth = torch.zeros(count, size, size, device=device)
-    wp.launch(
-        kernels.shade,
-        (count, size, size),
-        [
-            resident.textures,
-            _looks(identities, name),
-            stage,
-            wp.from_torch(points, dtype=wp.vec3),
-            normals,
-            wp.from_torch(visible, dtype=wp.int64),
-            wp.from_torch(fine_visible, dtype=wp.int64),
-            subsamples,
-        ],
-        [*(wp.from_torch(t, dtype=wp.vec3) for t in (image, albedo, normal)), wp.from_torch(depth)],
-        device=name,
-    )
-    return Rendering(
-        image.clamp(0, 1).permute(0, 3, 1, 2),
-        depth,
-        visible >= 0,
-        albedo.permute(0, 3, 1, 2),
-        normal.permute(0, 3, 1, 2),
-    )
+    return points, fine_points
+
+
+def _torch_stream(device: torch.device) -> AbstractContextManager[object]:
+    """On a GPU, let Warp copy and launch on PyTorch's stream, so that kernels and tensors keep their order."""
+    return nullcontext() if device.type == "cpu" else wp.ScopedStream(wp.stream_from_torch(device))
 
 
 def _warp_name(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
 
 
-def _looks(identities: Identities, device: str) -> kernels.Looks:
-    looks = kernels.Looks()
+def _looks(identities: Identities, device: str) -> shading_kernels.Looks:
+    looks = shading_kernels.Looks()
     looks.skin = wp.array(identities.skin.astype(np.int32), dtype=wp.int32, device=device)
     looks.tint = wp.array(identities.tint.astype(np.float32), dtype=wp.vec3, device=device)
     looks.hair = wp.array(identities.hair.astype(np.float32), dtype=float, device=device)
@@ -190,8 +219,8 @@ def _looks(identities: Identities, device: str) -> kernels.Looks:
     return looks
 
 
-def _stage(scenes: Scenes, identity_rows: np.ndarray, textured: bool, device: str) -> kernels.Stage:
-    stage = kernels.Stage()
+def _stage(scenes: Scenes, identity_rows: np.ndarray, textured: bool, device: str) -> shading_kernels.Stage:
+    stage = shading_kernels.Stage()
     stage.identity = wp.array(identity_rows.astype(np.int32), dtype=wp.int32, device=device)
     stage.rotation = wp.array(scenes.rotation.astype(np.float32), dtype=wp.mat33, device=device)
     stage.light = wp.array(scenes.light.astype(np.float32), dtype=wp.vec4, device=device)
