@@ -98,9 +98,7 @@ class Factors:
     canonical_albedo: Float[Tensor, "batch 3 height width"]
 
     def __getitem__(self, index: slice | Tensor) -> Factors:
-        return Factors(
-            self.view[index], self.canonical_depth[index], self.light[index], self.canonical_albedo[index]
-        )
+        return Factors(self.view[index], self.canonical_depth[index], self.light[index], self.canonical_albedo[index])
 
     def detach(self) -> Factors:
         """The same values cut from the autograd graph."""

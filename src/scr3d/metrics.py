@@ -152,9 +152,7 @@ def log_depth_parts(
     basis = torch.stack([x, y, torch.ones_like(x)], dim=-1).flatten(0, 1).double()
     weight = mask.flatten(1).double()
     log_depth = torch.where(mask, depth.clamp(min=1e-6).log(), 0.0).flatten(1).double()
-    normal_matrix = torch.einsum("bp,pi,pj->bij", weight, basis, basis) + 1e-9 * torch.eye(
-        3, device=depth.device
-    )
+    normal_matrix = torch.einsum("bp,pi,pj->bij", weight, basis, basis) + 1e-9 * torch.eye(3, device=depth.device)
     moments = torch.einsum("bp,pi->bi", weight * log_depth, basis)
     plane = torch.linalg.solve(normal_matrix, moments)
     relief = (log_depth - plane @ basis.T) * weight

@@ -114,7 +114,7 @@ def colorize(values: Float[Tensor, "height width"], low: float, high: float) -> 
 
 
 def image_grid(
-    images: Sequence[Float[Tensor, "3 height width"]],
+    images: Sequence[Float[Tensor, "3 _ _"]],
     columns: int,
     size: int,
     gap_px: int = 4,

@@ -77,6 +77,8 @@ class ModelConfig:
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
+import os
+BUMP_X=float(os.environ.get('BX','0.5'));BUMP_Y=float(os.environ.get('BY','1.2'))
 def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     """Raw depth (before tanh) of the surface before training: an ellipsoid bump, nearest in the middle, or zero.
 
@@ -86,4 +88,4 @@ def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     if not bump:
         return torch.zeros(size, size)
     axis = torch.linspace(-1, 1, size)
-    return 0.6 - 1.5 * torch.exp(-(axis[None, :] ** 2 / 0.5 + axis[:, None] ** 2 / 1.2))
+    return 0.6 - 1.5 * torch.exp(-(axis[None, :] ** 2 / BUMP_X + axis[:, None] ** 2 / BUMP_Y))

@@ -19,8 +19,7 @@ from torch import Tensor
 from scr3d.errors import ShapeError
 from scr3d.factors import View
 from scr3d.geometry.camera import Camera, DepthRange, back_project, project
-from scr3d.geometry.normals import unit_cross
-from scr3d.geometry.pose import canonical_from_view, view_from_canonical
+from scr3d.geometry.pose import canonical_from_view, rotation_matrix, view_from_canonical
 from scr3d.rendering._kernels import rasterize
 
 GRAZING_COSINE = 1e-3
@@ -92,26 +91,20 @@ def sample_view(
 ) -> ViewSampling:
     """Visibility and depth of a view, and where its pixels lie on the canonical map."""
     _check(canonical_depth, view, camera)
-    points = view_from_canonical(back_project(canonical_depth, camera), view)
-    triangle = visible_triangles(points, camera)
-    covered = triangle >= 0
+    triangle = visible_triangles(canonical_depth, view, camera)
+    plane = triangle_planes(canonical_depth, triangle, camera)
 
-    normal, offset = _triangle_planes(points, camera)
-    index = triangle.clamp(min=0).flatten(1)
-    normal = normal.gather(2, index[:, None].expand(-1, 3, -1)).unflatten(2, triangle.shape[1:])
-    offset = offset.gather(1, index).unflatten(1, triangle.shape[1:])
+    # Seen from the canonical frame, a pixel of the view looks from the origin o along the direction r: it shows
+    # the point X = o + z r, where z is its depth in the view. The plane has m.X = 1, so z = (1 - m.o) / (m.r).
+    origin = canonical_from_view(canonical_depth.new_zeros(len(canonical_depth), 3, 1), view)[:, :, :, None]
+    direction = rotation_matrix(view.rotation_rad).mT @ camera.rays(canonical_depth).flatten(1)
+    direction = direction.unflatten(2, triangle.shape[1:])
+    depth = (1 - _dot(plane, origin)) / _steepened(_dot(plane, direction), plane)
 
-    rays = camera.rays(canonical_depth)
-    cosine = (normal * rays).sum(1)
-    guard = GRAZING_COSINE * torch.where(cosine < 0, -1.0, 1.0).to(cosine)
-    cosine = torch.where(cosine.abs() < GRAZING_COSINE, guard, cosine)
     limit = depth_range.far + depth_range.margin
-    depth = torch.where(covered, offset / cosine, limit)
-    mask = covered & (depth < limit) & (depth > 0)
+    mask = (triangle >= 0) & (depth < limit) & (depth > 0)
     depth = torch.where(mask, depth, limit)
-
-    canonical = canonical_from_view(depth[:, None] * rays, view)
-    return ViewSampling(project(canonical, camera).movedim(1, -1), depth, mask)
+    return ViewSampling(project(origin + depth[:, None] * direction, camera).movedim(1, -1), depth, mask)
 
 
 def look_up(
@@ -125,11 +118,12 @@ def look_up(
     return seen * sampling.mask[:, None]
 
 
+@torch.no_grad()
 def visible_triangles(
-    points: Float[Tensor, "batch 3 height width"], camera: Camera
+    canonical_depth: Float[Tensor, "batch height width"], view: View, camera: Camera
 ) -> Int[Tensor, "batch height width"]:
     """Number of the nearest grid triangle at every pixel, -1 where there is none; see `grid_triangles`."""
-    points = points.detach()
+    points = view_from_canonical(back_project(canonical_depth, camera), view)
     vertices = torch.cat([project(points, camera), points[:, 2:]], dim=1).flatten(2).mT
     return rasterize(vertices, grid_triangles(camera.height, camera.width, points.device), camera.height, camera.width)
 
@@ -145,17 +139,47 @@ def grid_triangles(height: int, width: int, device: torch.device) -> Int[Tensor,
     return torch.cat([first, second])
 
 
-def _triangle_planes(
-    points: Float[Tensor, "batch 3 height width"], camera: Camera
-) -> tuple[Float[Tensor, "batch 3 triangles"], Float[Tensor, "batch triangles"]]:
-    """Unit normal n and offset n.p of the plane of every triangle, numbered as in `grid_triangles`."""
-    right = points[..., 1:] - points[..., :-1]
-    down = points[..., 1:, :] - points[..., :-1, :]
-    first = unit_cross(right[..., :-1, :], down[..., :-1], camera.focal_px)
-    second = unit_cross(right[..., 1:, :], down[..., 1:], camera.focal_px)
-    normal = torch.cat([first.flatten(2), second.flatten(2)], dim=2)
-    corner = torch.cat([points[..., :-1, :-1].flatten(2), points[..., 1:, 1:].flatten(2)], dim=2)
-    return normal, (normal * corner).sum(1)
+def triangle_planes(
+    canonical_depth: Float[Tensor, "batch height width"], triangle: Int[Tensor, "batch height width"], camera: Camera
+) -> Float[Tensor, "batch 3 height width"]:
+    """The plane m.X = 1 in the canonical frame of the triangle that each pixel shows.
+
+    On a plane that misses the camera the inverse depth q is linear in the ray's slopes, q = m.(x, y, 1). The
+    triangles' short sides lie along the axes, so m follows from differences of q between neighbouring pixels.
+    """
+    corner, toward = _corners(camera, triangle.device)
+    index = triangle.clamp(min=0).flatten(1)  # a pixel that shows nothing gets any plane and is masked out
+    corner, toward = corner[index], toward[index]
+    inverse = canonical_depth.flatten(1).reciprocal()
+    beside, below = corner + toward, corner + toward * camera.width
+    q, q_beside, q_below = inverse.gather(1, torch.cat([corner, beside, below], dim=1)).chunk(3, dim=1)
+    step = toward * camera.focal_px
+    slope_x, slope_y = (q_beside - q) * step, (q_below - q) * step
+    x, y, _ = camera.rays(canonical_depth).flatten(1)
+    level = q - slope_x * x[corner] - slope_y * y[corner]
+    return torch.stack([slope_x, slope_y, level], dim=1).unflatten(2, triangle.shape[1:])
+
+
+@lru_cache(maxsize=64)
+def _corners(camera: Camera, device: torch.device) -> tuple[Int[Tensor, " triangles"], Int[Tensor, " triangles"]]:
+    """Pixel of every triangle's right angle, and whether the other two follow (1) or precede it (-1)."""
+    corner = grid_triangles(camera.height, camera.width, device)[:, 0].long()
+    half = len(corner) // 2
+    return corner, torch.cat([torch.ones_like(corner[:half]), -torch.ones_like(corner[half:])])
+
+
+def _dot(first: Float[Tensor, "batch 3 h w"], second: Float[Tensor, "batch 3 #h #w"]) -> Float[Tensor, "batch h w"]:
+    (ax, ay, az), (bx, by, bz) = first.unbind(1), second.unbind(1)
+    return torch.addcmul(torch.addcmul(ax * bx, ay, by), az, bz)
+
+
+def _steepened(slope: Float[Tensor, "batch h w"], plane: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch h w"]:
+    """m.r, held away from 0 where a ray grazes the plane; there it counts as a constant."""
+    with torch.no_grad():
+        least = GRAZING_COSINE * _dot(plane, plane).sqrt()
+        grazing = slope.abs() < least
+        least = torch.where(slope < 0, -least, least)
+    return torch.where(grazing, least, slope)
 
 
 def _check(canonical_depth: Tensor, view: View, camera: Camera) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,6 +33,7 @@ from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_fea
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
+from scr3d.runtime import keep_freed_memory
 from scr3d.serialization import from_json, to_json, write_json
 from scr3d.training.checkpoint import (
     Checkpoint,
@@ -85,6 +86,7 @@ class Trainer:
             CheckpointError: the newest checkpoint is damaged.
         """
         self.config = config
+        keep_freed_memory()
         if config.threads:
             torch.set_num_threads(config.threads)
         self.fabric = make_fabric(config)
@@ -168,7 +170,7 @@ class Trainer:
             self.average.update_parameters(self.model)
         self._count_bad(finite)
         self.step += 1
-        return {name: float(value) for name, value in {"total": total, "gradient": norm, **parts}.items()}
+        return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
 
     def learning_rate(self) -> float:
         """Constant, then falling linearly to a twentieth over the last part of the run."""
