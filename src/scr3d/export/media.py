@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scr3d.data.store import DEPTH_LEVELS, decode_depth, encode_depth
 from scr3d.errors import ConfigError, DataError, ShapeError
-from scr3d.export.files import atomic_path
+from scr3d.files import atomic_path
 from scr3d.geometry.camera import DepthRange
 
 ANIMATION_SUFFIXES = (".mp4", ".gif", ".png")
