@@ -62,6 +62,7 @@ def render(
     texture: Float[Tensor, "batch channels height width"],
     camera: Camera,
     depth_range: DepthRange,
+    continued: bool = False,
 ) -> Rendering:
     """Render a textured height field in a view.
 
@@ -71,6 +72,8 @@ def render(
         texture: colours (or any channels) of the canonical pixels.
         camera: intrinsics shared by canonical and rendered image.
         depth_range: surfaces beyond its `far + margin` are masked out.
+        continued: show where nothing is visible the plane at the border depth in which the map is framed,
+            coloured like the map's nearest border pixel, instead of 0; the mask stays the same.
 
     Raises:
         ShapeError: depth, view, texture and camera do not fit together.
@@ -83,7 +86,11 @@ def render(
             f"texture must be (batch, channels, height, width) = ({canonical_depth.shape[0]}, C, {camera.height}, "
             f"{camera.width}) like the depth, got {tuple(texture.shape)}"
         )
-    return Rendering(look_up(texture, sampling), sampling.depth, sampling.mask)
+    if not continued:
+        return Rendering(look_up(texture, sampling), sampling.depth, sampling.mask)
+    frame = frame_pixels(view, camera, depth_range)
+    pixels = torch.where(sampling.mask[..., None], sampling.pixels, frame)
+    return Rendering(_bilinear(texture, pixels), sampling.depth, sampling.mask)
 
 
 def sample_view(
@@ -111,11 +118,23 @@ def look_up(
     texture: Float[Tensor, "batch channels height width"], sampling: ViewSampling
 ) -> Float[Tensor, "batch channels height width"]:
     """Bilinear values of the texture at the sampled canonical pixels, 0 where nothing is visible."""
+    return _bilinear(texture, sampling.pixels) * sampling.mask[:, None]
+
+
+def frame_pixels(view: View, camera: Camera, depth_range: DepthRange) -> Float[Tensor, "batch height width 2"]:
+    """Canonical pixel coordinates at which every ray meets the canonical plane z = border depth."""
+    rays = camera.rays(view.rotation_rad).expand(len(view.rotation_rad), -1, -1, -1)
+    origin = canonical_from_view(torch.zeros_like(rays[:, :, :1, :1]), view)
+    direction = canonical_from_view(rays, view) - origin
+    cosine = direction[:, 2:].clamp(min=GRAZING_COSINE)
+    return project(origin + direction * ((depth_range.border - origin[:, 2:]) / cosine), camera).movedim(1, -1)
+
+
+def _bilinear(texture: Tensor, pixels: Tensor) -> Tensor:
     height, width = texture.shape[2:]
     scale = texture.new_tensor([2.0 / (width - 1), 2.0 / (height - 1)])
-    grid = sampling.pixels * scale - 1.0
-    seen = F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    return seen * sampling.mask[:, None]
+    grid = pixels * scale - 1.0
+    return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
 @torch.no_grad()
