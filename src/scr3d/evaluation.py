@@ -18,10 +18,10 @@ from torch import Tensor
 import scr3d
 from scr3d.baselines import average_depth, null_depth
 from scr3d.data.dataset import Dataset, Truth, open_dataset
+from scr3d.files import write_bytes, write_json
 from scr3d.metrics import DepthScores, correlation, depth_scores
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.io import find_model, load_model, read_description
-from scr3d.serialization import write_bytes, write_json
 from scr3d.training.validation import TrueComparison, compare_with_truth, evaluation_batches, summarise
 
 BASELINE_ROWS = ("untrained start", "null depth", "average depth")

@@ -200,8 +200,8 @@ def _read(
 def _write_one(path: Path, out: Path, sample: Any, options: ReconstructOptions, run: _Run) -> None:
     from dataclasses import replace
 
-    from scr3d.export.files import atomic_folder
     from scr3d.export.outputs import is_output_folder, write_outputs
+    from scr3d.files import atomic_folder
 
     folder = out / unique_name(path.stem, run.taken)
     # Something of that name which is not a result of this program is nobody's to replace.

@@ -1,9 +1,7 @@
-"""Configurations as JSON, and files that are written whole or not at all."""
+"""Configurations as plain JSON values, and back."""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,18 +39,3 @@ def from_json(kind: type[T], value: Any, source: str) -> T:
     except (BaseValidationError, ForbiddenExtraKeysError, ValueError, TypeError, KeyError) as error:
         reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise ConfigError(f"{source} is no {kind.__name__} of this version: {reasons}") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees either the old file or the whole new one."""
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=True) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees either the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

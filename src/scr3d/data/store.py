@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Float, UInt16
 
 from scr3d.errors import DataError
+from scr3d.files import write_json
 from scr3d.geometry.camera import DepthRange
-from scr3d.serialization import write_json
 
 FORMAT = "scr3d-store"
 VERSION = 1

@@ -21,7 +21,7 @@ from torch import Tensor
 from scr3d.data.store import encode_depth
 from scr3d.export.media import to_uint8
 from scr3d.geometry.camera import Camera, DepthRange
-from scr3d.serialization import write_bytes
+from scr3d.files import write_bytes
 
 PREVIEW_SIZE = 128
 """Rows of the mesh in the page at most: its vertices are numbered with 16 bits."""

@@ -28,7 +28,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scr3d.export.files import atomic_path
 from scr3d.export.gallery import GalleryEntry, Picture, mesh_preview
 from scr3d.export.media import (
     colorize,
@@ -41,9 +40,9 @@ from scr3d.export.media import (
 from scr3d.export.mesh import BORDER_COLUMNS, export_glb, export_obj, export_ply, mesh_from_depth
 from scr3d.export.options import Animation, ReconstructOptions, Texture
 from scr3d.factors import Factors, Light, View
+from scr3d.files import atomic_path, write_json
 from scr3d.geometry.camera import Camera, DepthRange
 from scr3d.rendering.views import ViewOptions, relighting, textureless, turntable
-from scr3d.serialization import write_json
 
 if TYPE_CHECKING:
     from scr3d.models.autoencoder import Reconstruction

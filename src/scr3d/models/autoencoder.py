@@ -162,12 +162,16 @@ def explain(
     config: ModelConfig,
     confidence: Float[Tensor, "batch size size"],
     perceptual_confidence: Float[Tensor, "batch quarter quarter"],
+    continued: bool = False,
 ) -> Reconstruction:
-    """Everything that follows from the factors: normals, shading, canonical image and the rendered view."""
+    """Everything that follows from the factors: normals, shading, canonical image and the rendered view.
+
+    `continued` fills what the surface does not cover, see `scr3d.rendering.render`.
+    """
     normal = normals_from_depth(factors.canonical_depth, camera)
     shading = shade(normal, factors.light)
     canonical_image = factors.canonical_albedo * shading[:, None]
-    view = render(factors.canonical_depth, factors.view, canonical_image, camera, config.depth_range)
+    view = render(factors.canonical_depth, factors.view, canonical_image, camera, config.depth_range, continued)
     return Reconstruction(
         factors,
         normal,

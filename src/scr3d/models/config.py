@@ -78,7 +78,8 @@ class ModelConfig:
 
 
 import os
-BUMP_X=float(os.environ.get('BX','0.5'));BUMP_Y=float(os.environ.get('BY','1.2'))
+BF=float(os.environ.get('BF','0.35'));BA=float(os.environ.get('BA','1.1'))
+BX=float(os.environ.get('BX','0.275'));BY=float(os.environ.get('BY','.55'))
 def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     """Raw depth (before tanh) of the surface before training: an ellipsoid bump, nearest in the middle, or zero.
 
@@ -88,4 +89,4 @@ def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     if not bump:
         return torch.zeros(size, size)
     axis = torch.linspace(-1, 1, size)
-    return 0.6 - 1.5 * torch.exp(-(axis[None, :] ** 2 / BUMP_X + axis[:, None] ** 2 / BUMP_Y))
+    return BF - BA * torch.exp(-(axis[None, :] ** 2 / BX + axis[:, None] ** 2 / BY))

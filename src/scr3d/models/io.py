@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from scr3d.errors import CheckpointError, ConfigError
+from scr3d.files import atomic_folder, write_bytes, write_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.config import ModelConfig
-from scr3d.serialization import from_json, to_json, write_bytes, write_json
+from scr3d.serialization import from_json, to_json
 
 FORMAT = "scr3d-model"
 VERSION = 1
@@ -35,24 +35,13 @@ def save_model(folder: Path, model: PhotoGeometricAutoencoder, provenance: dict[
         provenance: how it was made and what it scores, plain JSON values.
         half: store the weights in float16.
     """
-    temporary = folder.with_name(folder.name + ".tmp")
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir(parents=True)
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if half:
         state = {name: value.half() for name, value in state.items()}
-    write_bytes(temporary / "weights.safetensors", save(state))
-    description = {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": to_json(model.config),
-        "provenance": provenance,
-    }
-    write_json(temporary / "model.json", description)
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    description = {"format": FORMAT, "version": VERSION, "model": to_json(model.config), "provenance": provenance}
+    with atomic_folder(folder) as temporary:
+        write_bytes(temporary / "weights.safetensors", save(state))
+        write_json(temporary / "model.json", description)
 
 
 def load_model(path: Path | str | None = None, device: torch.device | str = "cpu") -> PhotoGeometricAutoencoder:

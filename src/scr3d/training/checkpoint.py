@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from scr3d.errors import CheckpointError
-from scr3d.serialization import write_bytes, write_json
+from scr3d.files import PARTIAL_MARK, atomic_folder, write_bytes, write_json
 
 VERSION = 1
 KEPT = 2
@@ -45,19 +45,13 @@ class Checkpoint:
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint so that it is either whole or not there."""
-    temporary = folder.with_name(folder.name + ".tmp")
-    if temporary.exists():
-        shutil.rmtree(temporary)
-    temporary.mkdir(parents=True)
-    digests = {}
-    for group, tensors in checkpoint.tensors.items():
-        content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-        digests[group] = hashlib.sha256(content).hexdigest()
-        write_bytes(temporary / f"{group}.safetensors", content)
-    write_json(temporary / "state.json", {"version": VERSION, "sha256": digests, **checkpoint.state})
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    with atomic_folder(folder) as temporary:
+        digests = {}
+        for group, tensors in checkpoint.tensors.items():
+            content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+            digests[group] = hashlib.sha256(content).hexdigest()
+            write_bytes(temporary / f"{group}.safetensors", content)
+        write_json(temporary / "state.json", {"version": VERSION, "sha256": digests, **checkpoint.state})
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -84,12 +78,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints of a run, newest last."""
-    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if p.suffix != ".tmp" and p.is_dir())
+    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if p.is_dir())
 
 
 def prune_checkpoints(run: Path) -> None:
     """Remove all but the newest checkpoints, and what interrupted writes have left."""
-    for path in [*list_checkpoints(run)[:-KEPT], *(run / "checkpoints").glob("*.tmp")]:
+    for path in [*list_checkpoints(run)[:-KEPT], *(run / "checkpoints").glob(PARTIAL_MARK + "*")]:
         shutil.rmtree(path)
 
 

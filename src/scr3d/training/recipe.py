@@ -22,6 +22,8 @@ class Recipe:
     """Weight of the perceptual against the photometric term."""
     masked: bool = False
     """Score only pixels that both reconstructions cover (the papers); otherwise an uncovered pixel counts as black."""
+    continued: bool = True
+    """Fill uncovered pixels by continuing the frame of the canonical map; otherwise they are black."""
     smoothness: float = 2.0
     """Weight of the second differences of depth at the start."""
     smoothness_end: float = 0.3
@@ -65,6 +67,7 @@ RECIPES: dict[str, Recipe] = {
     "robust": Recipe(),
     "paper": Recipe(
         masked=True,
+        continued=False,
         smoothness=0.0,
         smoothness_end=0.0,
         view_penalty=0.0,

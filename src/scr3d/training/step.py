@@ -40,7 +40,7 @@ def training_loss(
 ) -> Losses:
     """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours)."""
     raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
-    plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model)
+    plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model, recipe.continued)
     losses = reconstruction_losses(plain, flipped, image, features, recipe)
     regularisers = regularisation(raw, recipe, images_seen)
     total = losses.total + sum(weight * term for weight, term in regularisers.values())
@@ -49,7 +49,7 @@ def training_loss(
 
 
 def explain_both(
-    factors: Factors, confidence: Confidence, model: PhotoGeometricAutoencoder
+    factors: Factors, confidence: Confidence, model: PhotoGeometricAutoencoder, continued: bool
 ) -> tuple[Reconstruction, Reconstruction]:
     """The plain reconstruction and that from the flipped canonical maps, rendered in one go."""
     both = explain(
@@ -58,6 +58,7 @@ def explain_both(
         model.config,
         confidence.pixel.float().transpose(0, 1).flatten(0, 1),
         confidence.perceptual.float().transpose(0, 1).flatten(0, 1),
+        continued,
     )
     size = len(factors.canonical_depth)
     return both[:size], both[size:]

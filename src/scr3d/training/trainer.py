@@ -29,12 +29,13 @@ from torch.utils.tensorboard import SummaryWriter
 import scr3d
 from scr3d.data.dataset import batch_indices, open_dataset
 from scr3d.errors import CheckpointError, CollapseError, ConfigError
+from scr3d.files import write_json
 from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
 from scr3d.runtime import keep_freed_memory
-from scr3d.serialization import from_json, to_json, write_json
+from scr3d.serialization import from_json, to_json
 from scr3d.training.checkpoint import (
     Checkpoint,
     list_checkpoints,

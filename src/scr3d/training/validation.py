@@ -140,7 +140,7 @@ def held_out(
 ) -> tuple[float, Reconstruction]:
     """Reconstruction loss of a batch (plain plus flipped, as in training), and the plain reconstruction."""
     factors = model.decode(model.encode(image)).factors
-    plain, flipped = explain_both(factors, model.estimate_confidence(image), model)
+    plain, flipped = explain_both(factors, model.estimate_confidence(image), model, recipe.continued)
     return float(reconstruction_losses(plain, flipped, image, features, recipe).total), plain
 
 

@@ -6,6 +6,7 @@ Backgrounds are left out (the kernels are compared with plain ones); everything 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -135,7 +136,7 @@ class _Head:
         light = color.mean()
         color = color * who.tint[self.row]
         opacity, threshold, *hair_color = who.hair[self.row]
-        hair = _step(threshold - 0.25, threshold + 0.25, float(_bilinear(assets.hair_mask, u, v))) * opacity
+        hair = _step(threshold - 0.25, threshold + 0.25, _bilinear(assets.hair_mask, u, v)) * opacity
         color = color + hair * ((0.8 + 1.2 * min(light, 0.5)) * np.array(hair_color) - color)
         left, top, right, bottom = assets.brow_box
         number, opacity, *brow_color = who.brow[self.row]
@@ -160,7 +161,8 @@ def _step(low: float, high: float, x: float) -> float:
     return t * t * (3 - 2 * t)
 
 
-def _bilinear(texture: np.ndarray, u: float, v: float) -> np.ndarray:
+def _bilinear(texture: np.ndarray, u: float, v: float) -> Any:
+    """A colour for a colour texture, a number for a grey one; in [0, 1]."""
     height, width = texture.shape[:2]
     x, y = min(max(u * width - 0.5, 0), width - 1), min(max(v * height - 0.5, 0), height - 1)
     x0, y0 = min(int(x), width - 2), min(int(y), height - 2)

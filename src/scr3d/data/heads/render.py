@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Rendering:
 class _Resident:
     """The assets on one device."""
 
-    textures: shading_kernels.Textures
+    textures: Any
     base: wp.array
     morph: tuple[wp.array, wp.array, wp.array]
     incident: tuple[wp.array, wp.array]
@@ -171,7 +172,7 @@ def _render(
 
 def _project(
     canonical: wp.array,
-    stage: shading_kernels.Stage,
+    stage: Any,
     scenes: Scenes,
     camera: Camera,
     subsamples: int,
@@ -209,7 +210,7 @@ def _warp_name(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else f"cuda:{device.index or 0}"
 
 
-def _looks(identities: Identities, device: str) -> shading_kernels.Looks:
+def _looks(identities: Identities, device: str) -> Any:
     looks = shading_kernels.Looks()
     looks.skin = wp.array(identities.skin.astype(np.int32), dtype=wp.int32, device=device)
     looks.tint = wp.array(identities.tint.astype(np.float32), dtype=wp.vec3, device=device)
@@ -219,7 +220,7 @@ def _looks(identities: Identities, device: str) -> shading_kernels.Looks:
     return looks
 
 
-def _stage(scenes: Scenes, identity_rows: np.ndarray, textured: bool, device: str) -> shading_kernels.Stage:
+def _stage(scenes: Scenes, identity_rows: np.ndarray, textured: bool, device: str) -> Any:
     stage = shading_kernels.Stage()
     stage.identity = wp.array(identity_rows.astype(np.int32), dtype=wp.int32, device=device)
     stage.rotation = wp.array(scenes.rotation.astype(np.float32), dtype=wp.mat33, device=device)

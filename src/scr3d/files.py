@@ -1,12 +1,14 @@
-"""Files that are either whole or not there: everything is written under a temporary name and renamed."""
+"""Files and folders that are either whole or not there: written under a temporary name, flushed, renamed."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PARTIAL_MARK = ".partial-"
 """Start of the name of a file or folder that is still being written."""
@@ -26,6 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = partial_name(path)
     try:
         yield temporary
+        flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,12 +38,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill; it replaces `path` when the block ends without an error."""
     temporary = partial_name(path)
+    replaced = temporary.with_name(temporary.name + ".old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        shutil.rmtree(replaced, ignore_errors=True)
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(replaced)
         temporary.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or none."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, the whole file or none."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def flush(path: Path) -> None:
+    """Wait until the system has put the file on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
