@@ -24,6 +24,9 @@ from scr3d.rendering._kernels import rasterize
 
 GRAZING_COSINE = 1e-3
 """Least |cos| between a ray and the normal of the plane it meets; flatter planes are treated as this steep."""
+SUBPIXEL_STEPS = 4096
+"""Corners are moved to this fraction of a pixel before they are compared with pixel centres. In the identity view
+they then lie on them exactly, so that triangles that meet in one tie exactly."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def visible_triangles(
 ) -> Int[Tensor, "batch height width"]:
     """Number of the nearest grid triangle at every pixel, -1 where there is none; see `grid_triangles`."""
     points = view_from_canonical(back_project(canonical_depth, camera), view)
-    vertices = torch.cat([project(points, camera), points[:, 2:]], dim=1).flatten(2).mT
+    pixels = (project(points, camera) * SUBPIXEL_STEPS).round() / SUBPIXEL_STEPS
+    vertices = torch.cat([pixels, points[:, 2:]], dim=1).flatten(2).mT
     return rasterize(vertices, grid_triangles(camera.height, camera.width, points.device), camera.height, camera.width)
 
 
@@ -172,7 +176,7 @@ def triangle_planes(
     inverse = canonical_depth.flatten(1).reciprocal()
     beside, below = corner + toward, corner + toward * camera.width
     q, q_beside, q_below = inverse.gather(1, torch.cat([corner, beside, below], dim=1)).chunk(3, dim=1)
-    step = toward * camera.focal_px
+    step = toward.to(inverse) * camera.focal_px  # in the depth's type: an integer times a number is float32
     slope_x, slope_y = (q_beside - q) * step, (q_below - q) * step
     x, y, _ = camera.rays(canonical_depth).flatten(1)
     level = q - slope_x * x[corner] - slope_y * y[corner]
