@@ -15,6 +15,8 @@ from scr3d.models.layers import upsample
 
 REFERENCE_EMBEDDING = 128
 REFERENCE_WIDTH = 64
+COMPACT_FIRST_OUTPUT = 8
+"""Coarsest resolution of a compact output, the same for every image size, so that a grown network keeps them all."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class CompactConfidence(nn.Module):
         embedding = 4 * width
         quarter = config.size // 4
         self.encoder = compact_encoder(config.size, width, embedding)
-        self.perceptual = CompactMapDecoder(embedding, width, doublings(quarter), 2, first_output=quarter)
-        self.pixel = CompactMapDecoder(embedding, width, doublings(2 * quarter), 2, first_output=quarter)
+        self.perceptual = CompactMapDecoder(embedding, width, doublings(quarter), 2, COMPACT_FIRST_OUTPUT)
+        self.pixel = CompactMapDecoder(embedding, width, doublings(2 * quarter), 2, COMPACT_FIRST_OUTPUT)
 
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Confidence:
         """Confidence maps of images with values in [-1, 1]."""
