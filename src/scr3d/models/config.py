@@ -16,6 +16,12 @@ from scr3d.geometry.camera import DepthRange
 
 SIZES = (32, 64, 128, 256)
 REFERENCE_EMBEDDING = 256
+BUMP_HALF_WIDTH, BUMP_HALF_HEIGHT = 0.62, 0.84
+"""Outline of the start surface, in half frames."""
+BUMP_PLANE, BUMP_DEPTH = 0.35, 0.8
+"""Depth of the plane behind the start surface, and its height above the plane, in half depth ranges from the middle."""
+BUMP_RIM = 0.05
+"""Softness of its rim."""
 
 
 class Preset(StrEnum):
@@ -52,7 +58,7 @@ class ModelConfig:
     """Surface before training: a shallow ellipsoid bump, or flat (the papers)."""
     max_rotation_deg: float = 60.0
     """Largest rotation about each axis, in degrees."""
-    max_translation: float = 0.03
+    max_translation: float = 0.02
     """Largest shift along x and y, in camera distances; the half frame is 0.0875. The papers take 0.1."""
     max_translation_z: float = 0.0
     """Largest shift along z, in camera distances; 0 for faces, 0.1 for cats in the papers."""
@@ -77,16 +83,16 @@ class ModelConfig:
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
-import os
-BF=float(os.environ.get('BF','0.35'));BA=float(os.environ.get('BA','1.1'))
-BX=float(os.environ.get('BX','0.275'));BY=float(os.environ.get('BY','.55'))
 def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
-    """Raw depth (before tanh) of the surface before training: an ellipsoid bump, nearest in the middle, or zero.
+    """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
 
-    The bump knows the rough extent of an object that fills the frame and that it is convex, no more:
-    0.6 - 1.5 exp(-(x^2/0.5 + y^2/1.2)) with x and y in [-1, 1].
+    The bump knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that
+    it is rounded, and that its middle stands out by nearly half of the depth range. No more: no data set enters.
     """
     if not bump:
         return torch.zeros(size, size)
     axis = torch.linspace(-1, 1, size)
-    return BF - BA * torch.exp(-(axis[None, :] ** 2 / BX + axis[:, None] ** 2 / BY))
+    level = 1 - (axis[None, :] / BUMP_HALF_WIDTH) ** 2 - (axis[:, None] / BUMP_HALF_HEIGHT) ** 2
+    # Rounded off at the rim, where an ellipsoid is infinitely steep.
+    height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
+    return torch.atanh(BUMP_PLANE - BUMP_DEPTH * height)

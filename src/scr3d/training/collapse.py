@@ -27,7 +27,9 @@ def find_collapse(scalars: dict[str, float], images_seen: int, recipe: Recipe) -
     if images_seen < GRACE_IMAGES + recipe.view_warmup:
         return None
     if scalars["coverage_frame"] < MIN_COVERAGE or scalars["yaw_std_deg"] > MAX_ROTATION_STD_DEG:
-        advice = "use --recipe robust" if recipe.masked else "raise --view-penalty and --view-warmup, or lower --rate"
+        advice = (
+            "use --recipe robust" if recipe.masked else "raise --rotation-penalty and --view-warmup, or lower --rate"
+        )
         return (
             f"views have run away: the surface covers {scalars['coverage_frame']:.0%} of the frame and yaw varies by "
             f"{scalars['yaw_std_deg']:.0f} degrees; {advice}"

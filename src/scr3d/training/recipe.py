@@ -24,25 +24,29 @@ class Recipe:
     """Score only pixels that both reconstructions cover (the papers); otherwise an uncovered pixel counts as black."""
     continued: bool = True
     """Fill uncovered pixels by continuing the frame of the canonical map; otherwise they are black."""
-    smoothness: float = 2.0
+    smoothness: float = 6.0
     """Weight of the second differences of depth at the start."""
-    smoothness_end: float = 0.3
+    smoothness_end: float = 0.1
     """Weight that it decays to."""
     smoothness_decay: float = 50_000
     """Images after which the excess has fallen to 1/e."""
-    view_penalty: float = 0.1
-    """Weight of the mean square of the raw view at the start, which keeps it off its limit."""
-    view_penalty_end: float = 0.01
-    """Weight that it decays to."""
-    view_penalty_decay: float = 100_000
-    """Images after which the excess has fallen to 1/e."""
+    rotation_penalty: float = 0.03
+    """Weight of the mean square of the raw angles at the start, which keeps them off their limit; it decays to 0."""
+    rotation_penalty_decay: float = 20_000
+    """Images after which it has fallen to 1/e."""
+    translation_penalty: float = 0.05
+    """Weight of the mean square of the raw shifts: a shift that does a turn's work makes turns timid."""
     light_penalty: float = 0.02
-    """Weight of the mean square of the light's slopes (lx, ly)."""
+    """Weight of the mean square of the light's slopes (lx, ly) at the start, so that dark hair is not lit away."""
+    light_penalty_end: float = 0.0
+    """Weight that it decays to: where it stays, lights get too frontal and the relief too deep."""
+    light_penalty_decay: float = 50_000
+    """Images after which the excess has fallen to 1/e."""
     view_warmup: float = 12_800
     """Images over which the view is scaled from 0 to its full size; 0 for none."""
 
     def __post_init__(self) -> None:
-        for name in ("smoothness_decay", "view_penalty_decay"):
+        for name in ("smoothness_decay", "rotation_penalty_decay", "light_penalty_decay"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be a positive number of images")
 
@@ -50,9 +54,13 @@ class Recipe:
         """Weight of the smoothness term after so many images."""
         return _decay(self.smoothness, self.smoothness_end, self.smoothness_decay, images)
 
-    def view_penalty_at(self, images: int) -> float:
-        """Weight of the view penalty after so many images."""
-        return _decay(self.view_penalty, self.view_penalty_end, self.view_penalty_decay, images)
+    def rotation_penalty_at(self, images: int) -> float:
+        """Weight of the rotation penalty after so many images."""
+        return _decay(self.rotation_penalty, 0.0, self.rotation_penalty_decay, images)
+
+    def light_penalty_at(self, images: int) -> float:
+        """Weight of the light penalty after so many images."""
+        return _decay(self.light_penalty, self.light_penalty_end, self.light_penalty_decay, images)
 
     def view_scale_at(self, images: int) -> float:
         """Factor on the view after so many images."""
@@ -70,8 +78,8 @@ RECIPES: dict[str, Recipe] = {
         continued=False,
         smoothness=0.0,
         smoothness_end=0.0,
-        view_penalty=0.0,
-        view_penalty_end=0.0,
+        rotation_penalty=0.0,
+        translation_penalty=0.0,
         light_penalty=0.0,
         view_warmup=0.0,
     ),

@@ -115,7 +115,8 @@ def regularisation(raw: RawFactors, recipe: Recipe, images_seen: int) -> dict[st
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
     terms = {
         "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth)),
-        "view_penalty": (recipe.view_penalty_at(images_seen), lambda: raw.raw_view.square().mean()),
-        "light_penalty": (recipe.light_penalty, lambda: slopes.square().mean()),
+        "rotation_penalty": (recipe.rotation_penalty_at(images_seen), lambda: raw.raw_view[:, :3].square().mean()),
+        "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
+        "light_penalty": (recipe.light_penalty_at(images_seen), lambda: slopes.square().mean()),
     }
     return {name: (weight, term()) for name, (weight, term) in terms.items() if weight > 0}
