@@ -36,6 +36,6 @@ def from_json(kind: type[T], value: Any, source: str) -> T:
     """
     try:
         return CONVERTER.structure(value, kind)
-    except (BaseValidationError, ForbiddenExtraKeysError, ValueError, TypeError, KeyError) as error:
+    except (BaseValidationError, ForbiddenExtraKeysError, ValueError, TypeError, KeyError, AttributeError) as error:
         reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise ConfigError(f"{source} is no {kind.__name__} of this version: {reasons}") from error

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from scr3d.losses import smoothness_loss
+
+
+def grid(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    axis = torch.linspace(-1, 1, size, dtype=torch.float64)
+    return axis[None, None, :].expand(1, size, size), axis[None, :, None].expand(1, size, size)
+
+
+def test_planes_are_smooth():
+    x, y = grid(33)
+    assert smoothness_loss(0.3 + 2 * x - 5 * y) == pytest.approx(0, abs=1e-12)
+
+
+def test_paraboloid_in_closed_form():
+    x, y = grid(33)
+    step = 2 / 32
+    expected = (33 / 32) ** 2 * (2 * 3.0 * step**2 + 2 * 0.5 * step**2)
+    assert smoothness_loss(3.0 * x**2 - 0.5 * y**2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_does_not_depend_on_the_resolution():
+    found = [float(smoothness_loss(torch.exp(-(x**2) - 2 * y**2))) for x, y in (grid(32), grid(64), grid(128))]
+    assert max(found) / min(found) < 1.1
+
+
+def test_mean_over_the_batch():
+    maps = torch.randn(3, 8, 9)
+    parts = torch.stack([smoothness_loss(maps[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(smoothness_loss(maps), parts.mean())
+
+
+def test_derivatives():
+    maps = torch.randn(1, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(smoothness_loss, maps)
