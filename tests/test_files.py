@@ -1,6 +1,6 @@
 import pytest
 
-from scr3d.export.files import PARTIAL_MARK, atomic_folder, atomic_path
+from scr3d.files import PARTIAL_MARK, atomic_folder, atomic_path
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load
 from torch import Tensor
 
 from scr3d.errors import CheckpointError
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.config import ModelConfig, Preset
-from scr3d.models.io import find_model, read_description
-from scr3d.serialization import from_json
+from scr3d.models.io import find_model, read_model
 
 
 def start_weights(path: Path, config: ModelConfig) -> dict[str, Tensor]:
@@ -22,15 +20,15 @@ def start_weights(path: Path, config: ModelConfig) -> dict[str, Tensor]:
         CheckpointError: there is no model, or it cannot be grown to this one.
     """
     folder = find_model(path)
-    source = from_json(ModelConfig, read_description(folder)["model"], str(folder / "model.json"))
-    weights = {name: value.float() for name, value in load((folder / "weights.safetensors").read_bytes()).items()}
+    source, weights = read_model(folder)
     while source.size < config.size:
         source, weights = grow(source, weights)
     fresh = PhotoGeometricAutoencoder(config).state_dict()
     if {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in weights.items()}:
         raise CheckpointError(
-            f"{folder} holds a {source.preset} model of size {source.size}, width {source.width}, {source.mixing} mixing; "
-            f"asked for {config.preset}, size {config.size}, width {config.width}, {config.mixing} mixing"
+            f"{folder} holds a {source.preset} model of size {source.size}, width {source.width}, "
+            f"{source.mixing} mixing; asked for {config.preset}, size {config.size}, width {config.width}, "
+            f"{config.mixing} mixing"
         )
     return {name: weights[name] if name != "structure.mask" else value for name, value in fresh.items()}
 
@@ -42,7 +40,6 @@ def grow(config: ModelConfig, weights: dict[str, Tensor]) -> tuple[ModelConfig, 
     start without influence, new outputs of the decoders at zero. The reference networks keep every layer that
     exists in both, counted from the embedding; the layers at the image's side start afresh.
     """
-
     larger = replace(config, size=2 * config.size)
     grown = PhotoGeometricAutoencoder(larger).state_dict()
     old_stages, new_stages = _stage_counts(weights), _stage_counts(grown)

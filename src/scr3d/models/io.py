@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from scr3d.errors import CheckpointError, ConfigError
 from scr3d.files import atomic_folder, write_bytes, write_json
@@ -58,17 +59,30 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
         CheckpointError: there is no model, it is damaged, or of another version.
     """
     folder = find_model(path)
+    config, weights = read_model(folder)
+    try:
+        model = PhotoGeometricAutoencoder(config)
+        model.load_state_dict(weights)
+    except (ConfigError, RuntimeError) as error:
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    channels_last(model)
+    return model.to(device).eval()
+
+
+def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Configuration and weights (in float32) of a model folder.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or of another version.
+    """
     description = read_description(folder)
     try:
         config = from_json(ModelConfig, description["model"], str(folder / "model.json"))
-        state = load((folder / "weights.safetensors").read_bytes())
-        model = PhotoGeometricAutoencoder(config)
-        model.load_state_dict({name: value.float() for name, value in state.items()})
-    except (OSError, KeyError, ConfigError, SafetensorError, RuntimeError) as error:
+        weights = load((folder / "weights.safetensors").read_bytes())
+    except (OSError, KeyError, ConfigError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"the model in {folder} cannot be loaded: {reason}") from error
-    channels_last(model)
-    return model.to(device).eval()
+    return config, {name: value.float() for name, value in weights.items()}
 
 
 def find_model(path: Path | str | None) -> Path:

@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise CheckpointError(f"{folder / group}.safetensors is damaged: its content does not match its digest")
             tensors[group] = load(content)
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is damaged: {error}; remove it to go on from an earlier one") from error
     return Checkpoint(state, tensors)
 

@@ -24,11 +24,11 @@ class Recipe:
     """Score only pixels that both reconstructions cover (the papers); otherwise an uncovered pixel counts as black."""
     continued: bool = True
     """Fill uncovered pixels by continuing the frame of the canonical map; otherwise they are black."""
-    smoothness: float = 6.0
+    smoothness: float = 12.0
     """Weight of the second differences of depth at the start."""
     smoothness_end: float = 0.1
     """Weight that it decays to."""
-    smoothness_decay: float = 50_000
+    smoothness_decay: float = 40_000
     """Images after which the excess has fallen to 1/e."""
     rotation_penalty: float = 0.03
     """Weight of the mean square of the raw angles at the start, which keeps them off their limit; it decays to 0."""
