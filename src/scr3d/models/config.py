@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,8 +19,6 @@ SIZES = (32, 64, 128, 256)
 REFERENCE_EMBEDDING = 256
 BUMP_HALF_WIDTH, BUMP_HALF_HEIGHT = 0.62, 0.84
 """Outline of the start surface, in half frames."""
-BUMP_PLANE, BUMP_DEPTH = 0.35, 0.8
-"""Depth of the plane behind the start surface, and its height above the plane, in half depth ranges from the middle."""
 BUMP_RIM = 0.05
 """Softness of its rim."""
 
@@ -83,11 +82,13 @@ class ModelConfig:
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
-def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
+def start_surface(
+    size: int, bump: bool, camera_fov_deg: float = 10.0, depth_range: DepthRange | None = None
+) -> Float[Tensor, "size size"]:
     """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
 
-    The bump knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that
-    it is rounded, and that its middle stands out by nearly half of the depth range. No more: no data set enters.
+    The ellipsoid lies around the point that views turn about, and is as deep as it is wide. So it knows the rough
+    extent of an object that fills 0.62 of the frame's width and 0.84 of its height; no data set enters.
     """
     if not bump:
         return torch.zeros(size, size)
@@ -95,4 +96,7 @@ def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     level = 1 - (axis[None, :] / BUMP_HALF_WIDTH) ** 2 - (axis[:, None] / BUMP_HALF_HEIGHT) ** 2
     # Rounded off at the rim, where an ellipsoid is infinitely steep.
     height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
-    return torch.atanh(BUMP_PLANE - BUMP_DEPTH * height)
+    depth_range = depth_range or DepthRange()
+    half_depth = BUMP_HALF_WIDTH * math.tan(math.radians(camera_fov_deg) / 2)
+    depth = (1 - half_depth * height).clamp(depth_range.near + 1e-3, depth_range.far - 1e-3)
+    return torch.atanh((2 * depth - depth_range.near - depth_range.far) / (depth_range.far - depth_range.near))
