@@ -44,7 +44,20 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_train_evaluate_reconstruct(heads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    options = ["--size", "32", "--width", "4", "--order", "vdla", "--batch-size", "4", "--images", "16", "--threads", "1"]
+    options = [
+        "--size",
+        "32",
+        "--width",
+        "4",
+        "--order",
+        "vdla",
+        "--batch-size",
+        "4",
+        "--images",
+        "16",
+        "--threads",
+        "1",
+    ]
     main(["train", "--data", str(heads), "--out", str(run), *options])
     assert (run / "best" / "weights.safetensors").is_file()
     main(["evaluate", str(run), "--data", str(heads)])
@@ -62,7 +75,20 @@ def test_train_evaluate_reconstruct(heads: Path, tmp_path: Path, capsys: pytest.
 
 def test_export_reads_back(heads: Path, tmp_path: Path) -> None:
     main(["data", "export", "--store", str(heads / "test"), "--out", str(tmp_path / "png" / "test")])
-    main(["data", "import", "--folder", str(tmp_path / "png"), "--split", "test", "--size", "32", "--out", str(tmp_path / "back")])
+    main(
+        [
+            "data",
+            "import",
+            "--folder",
+            str(tmp_path / "png"),
+            "--split",
+            "test",
+            "--size",
+            "32",
+            "--out",
+            str(tmp_path / "back"),
+        ]
+    )
     for name in ("image", "depth"):
         original, back = (np.load(root / "test" / f"{name}.npy") for root in (heads, tmp_path / "back"))
         np.testing.assert_array_equal(original, back)

@@ -33,8 +33,9 @@ def test_the_papers_recipe_has_none_of_our_regularisers():
     for images in (0, 10_000):
         assert paper.smoothness_at(images) == 0
         assert paper.rotation_penalty_at(images) == 0
+        assert paper.light_penalty_at(images) == 0
         assert paper.view_scale_at(images) == 1
-    assert paper.light_penalty == paper.translation_penalty == 0
+    assert paper.translation_penalty == 0
     assert (paper.flip_weight, paper.perceptual_weight) == (0.5, 1.0)
 
 
@@ -56,7 +57,7 @@ def test_an_unknown_recipe_is_refused():
         recipe_defaults("cake")
 
 
-@pytest.mark.parametrize("name", ["smoothness_decay", "rotation_penalty_decay"])
+@pytest.mark.parametrize("name", ["smoothness_decay", "rotation_penalty_decay", "light_penalty_decay"])
 def test_a_decay_over_no_images_is_refused(name):
     with pytest.raises(ConfigError, match=name.replace("_", "-")):
         Recipe(**{name: 0})

@@ -54,9 +54,7 @@ class StoreInfo:
         return self.done == self.count
 
 
-def encode_depth(
-    depth: np.ndarray, foreground: np.ndarray, depth_range: DepthRange
-) -> UInt16[np.ndarray, "..."]:
+def encode_depth(depth: np.ndarray, foreground: np.ndarray, depth_range: DepthRange) -> UInt16[np.ndarray, "..."]:
     """Depth to 16-bit codes; foreground codes are at least 1, background is 0."""
     nearness = (depth_range.far - depth) / (depth_range.far - depth_range.near)
     codes = np.clip(np.rint(nearness * DEPTH_LEVELS), 1, DEPTH_LEVELS)
@@ -86,8 +84,7 @@ class Store:
                 "run the command that makes it again, it will go on"
             )
         self.arrays: dict[str, np.ndarray] = {
-            name: _open_array(self.folder, name, spec, self.info.count)
-            for name, spec in self.info.arrays.items()
+            name: _open_array(self.folder, name, spec, self.info.count) for name, spec in self.info.arrays.items()
         }
 
     def __len__(self) -> int:
@@ -136,9 +133,7 @@ class StoreWriter:
                     shape=(info.count, *spec.shape),
                 ).flush()
             self._write_info()
-        self._arrays = {
-            name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+") for name in info.arrays
-        }
+        self._arrays = {name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+") for name in info.arrays}
 
     @property
     def done(self) -> int:

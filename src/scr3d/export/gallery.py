@@ -20,8 +20,8 @@ from torch import Tensor
 
 from scr3d.data.store import encode_depth
 from scr3d.export.media import to_uint8
-from scr3d.geometry.camera import Camera, DepthRange
 from scr3d.files import write_bytes
+from scr3d.geometry.camera import Camera, DepthRange
 
 PREVIEW_SIZE = 128
 """Rows of the mesh in the page at most: its vertices are numbered with 16 bits."""

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from scr3d.errors import ShapeError
 from scr3d.export.media import to_uint8
+from scr3d.files import write_bytes
 from scr3d.geometry.camera import Camera, back_project
 from scr3d.geometry.pose import CENTER_DEPTH
-from scr3d.files import write_bytes
 
 if TYPE_CHECKING:
     import trimesh

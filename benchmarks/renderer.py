@@ -1,0 +1,168 @@
+"""How long the renderer takes, by itself and as a share of a training step.
+
+    python benchmarks/renderer.py [--size 64] [--batch 32] [--repeats 30] [--threads 1] [--device cpu]
+
+Prints one JSON object, times in milliseconds (median, quartiles and minimum over the repeats):
+
+    visibility   which triangle each pixel shows, for 128 maps
+    render       the whole renderer for the maps of one step (plain and flipped), forward and backward
+    step         one step of training the compact network: loss, gradient and Adam
+
+Renderer and step are measured in turns, so that a machine with other work slows both alike; `share` is the ratio of
+their medians. Processor time is given as well: it says what an idle machine would do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import warp
+
+import scr3d
+from scr3d.factors import View
+from scr3d.geometry import Camera, DepthRange
+from scr3d.losses.features import squeezenet_features
+from scr3d.models import ModelConfig, PhotoGeometricAutoencoder
+from scr3d.models.autoencoder import channels_last
+from scr3d.models.config import start_surface
+from scr3d.rendering import render
+from scr3d.rendering.heightfield import visible_triangles
+from scr3d.runtime import keep_freed_memory
+from scr3d.training.recipe import Recipe
+from scr3d.training.step import training_loss
+
+VISIBILITY_MAPS = 128
+MAX_ROTATION_RAD = 0.5
+AFTER_WARMUP = 200_000
+"""Images seen at which the timed step takes place: the view has its full size."""
+
+
+def heads(count: int, size: int, device: str) -> tuple[torch.Tensor, View]:
+    """Hilly bumps, and views turned by up to half a radian about each axis."""
+    generator = torch.Generator().manual_seed(0)
+    hills = F.interpolate(
+        torch.randn(count, 1, 8, 8, generator=generator), size=(size, size), mode="bicubic", align_corners=True
+    )
+    depth = 1 + 0.1 * (start_surface(size, bump=True) + 0.2 * hills[:, 0]).tanh()
+    draw = 2 * torch.rand(count, 6, generator=generator) - 1
+    view = View((MAX_ROTATION_RAD * draw[:, :3]).to(device), (0.02 * draw[:, 3:]).to(device))
+    return depth.to(device), view
+
+
+def visibility_call(size: int, device: str) -> Callable[[], object]:
+    """Visibility of many maps."""
+    depth, view = heads(VISIBILITY_MAPS, size, device)
+    camera = Camera(size, size)
+    return lambda: visible_triangles(depth, view, camera)
+
+
+def render_call(size: int, count: int, device: str, backward: bool) -> Callable[[], object]:
+    """The whole renderer, with gradients for depth, view and texture."""
+    depth, view = heads(count, size, device)
+    texture = torch.rand(count, 3, size, size, device=device).to(memory_format=torch.channels_last)
+    inputs = [value.requires_grad_() for value in (depth, view.rotation_rad, view.translation, texture)]
+    upstream = torch.randn(count, 3, size, size, device=device)
+    camera = Camera(size, size)
+
+    def call() -> object:
+        seen = render(depth, view, texture, camera, DepthRange(), continued=Recipe().continued)
+        return torch.autograd.grad(seen.image, inputs, upstream) if backward else seen
+
+    return call
+
+
+def step_call(size: int, batch: int, device: str) -> Callable[[], object]:
+    """A training step on noise: its cost does not depend on what the images show."""
+    torch.manual_seed(0)
+    model = PhotoGeometricAutoencoder(ModelConfig(size=size, order="VDLA", start_scale=1.0)).to(device)
+    channels_last(model)
+    features = squeezenet_features().to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-5)
+    image = torch.rand(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
+
+    def call() -> object:
+        optimiser.zero_grad(set_to_none=True)
+        training_loss(model, features, image, Recipe(), AFTER_WARMUP).total.backward()
+        optimiser.step()
+        return None
+
+    return call
+
+
+def measure(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, dict[str, float]]:
+    """Time every call in turns."""
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    processor: dict[str, list[float]] = {name: [] for name in calls}
+    for repeat in range(repeats + 2):
+        for name, call in calls.items():
+            start, start_processor = time.perf_counter(), time.process_time()
+            call()
+            if device != "cpu":
+                torch.cuda.synchronize()
+            if repeat >= 2:  # the first calls compile and fill caches
+                wall[name].append(1e3 * (time.perf_counter() - start))
+                processor[name].append(1e3 * (time.process_time() - start_processor))
+    return {name: statistics(wall[name], processor[name]) for name in calls}
+
+
+def statistics(wall: list[float], processor: list[float]) -> dict[str, float]:
+    """Milliseconds, rounded."""
+    low, median, high = np.percentile(wall, [25, 50, 75])
+    found = {"median_ms": median, "quartile_1_ms": low, "quartile_3_ms": high, "min_ms": min(wall)}
+    found["processor_median_ms"] = np.median(processor)
+    found["processor_min_ms"] = min(processor)
+    return {name: round(float(value), 2) for name, value in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32, help="images of a training step; twice as many are rendered")
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; Warp uses one on the CPU")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    size, maps, device = arguments.size, 2 * arguments.batch, arguments.device
+    times = measure(
+        {
+            "visibility": visibility_call(size, device),
+            "render_forward": render_call(size, maps, device, backward=False),
+            "render": render_call(size, maps, device, backward=True),
+            "step": step_call(size, arguments.batch, device),
+        },
+        arguments.repeats,
+        device,
+    )
+    record = {
+        "device": torch.cuda.get_device_name() if device != "cpu" else platform.machine() + " CPU",
+        "threads": arguments.threads,
+        "versions": {
+            "scr3d": scr3d.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "warp": warp.__version__,
+        },
+        "size": size,
+        "maps": {"visibility": VISIBILITY_MAPS, "render": maps},
+        "batch": arguments.batch,
+        "times": times,
+        "share": {
+            "median": round(times["render"]["median_ms"] / times["step"]["median_ms"], 4),
+            "min": round(times["render"]["min_ms"] / times["step"]["min_ms"], 4),
+            "processor": round(times["render"]["processor_median_ms"] / times["step"]["processor_median_ms"], 4),
+        },
+    }
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
