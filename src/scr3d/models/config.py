@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +18,8 @@ SIZES = (32, 64, 128, 256)
 REFERENCE_EMBEDDING = 256
 BUMP_HALF_WIDTH, BUMP_HALF_HEIGHT = 0.62, 0.84
 """Outline of the start surface, in half frames."""
+BUMP_PLANE, BUMP_DEPTH = 0.35, 0.8
+"""Plane behind the start surface, and its height before the plane, in half depth ranges."""
 BUMP_RIM = 0.05
 """Softness of its rim."""
 
@@ -82,13 +83,12 @@ class ModelConfig:
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
-def start_surface(
-    size: int, bump: bool, camera_fov_deg: float = 10.0, depth_range: DepthRange | None = None
-) -> Float[Tensor, "size size"]:
+def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
     """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
 
-    The ellipsoid lies around the point that views turn about, and is as deep as it is wide. So it knows the rough
-    extent of an object that fills 0.62 of the frame's width and 0.84 of its height; no data set enters.
+    It knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that it is
+    rounded, and that its middle stands out by nearly half of the depth range; no data set enters. Too deep is the safe
+    side: under a surface that is too shallow, turns are learned with the wrong sign (docs/training.md).
     """
     if not bump:
         return torch.zeros(size, size)
@@ -96,7 +96,4 @@ def start_surface(
     level = 1 - (axis[None, :] / BUMP_HALF_WIDTH) ** 2 - (axis[:, None] / BUMP_HALF_HEIGHT) ** 2
     # Rounded off at the rim, where an ellipsoid is infinitely steep.
     height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
-    depth_range = depth_range or DepthRange()
-    half_depth = BUMP_HALF_WIDTH * math.tan(math.radians(camera_fov_deg) / 2)
-    depth = (1 - half_depth * height).clamp(depth_range.near + 1e-3, depth_range.far - 1e-3)
-    return torch.atanh((2 * depth - depth_range.near - depth_range.far) / (depth_range.far - depth_range.near))
+    return torch.atanh(BUMP_PLANE - BUMP_DEPTH * height)
