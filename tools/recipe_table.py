@@ -1,0 +1,73 @@
+"""Write the table of recipe trials into docs/training.md from results/recipe/*.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "training.md"
+BEGIN, END = "<!-- trials -->", "<!-- /trials -->"
+
+# What each trial changed, and what came of it; the numbers beside are read from its file.
+TRIALS = {
+    "a0": (
+        "first recipe: wide shallow bump, smoothness 2, black uncovered pixels",
+        "light and yaw get mixed signs; eyes in the depth",
+    ),
+    "b0": ("smoothness 6 with a time constant of 150,000", "smooth shape, eyes in the albedo; signs still mixed"),
+    "c0": ("b0, and uncovered pixels continue the frame", "best held-out loss, views do not matter to it"),
+    "d1": ("b0 with a narrower, deeper bump", "yaw and light find their sign"),
+    "d0": ("d1, and uncovered pixels continue the frame", "likewise, a little better; kept"),
+    "d2": ("d0 with a shallower bump", "signs mixed again"),
+    "e0": ("d0, smoothness decays in 60,000, view penalty 0.03", "relief relaxes faster"),
+    "f0": ("e0, smoothness on the whole surface", "flattens the bump, views lose their sign"),
+    "g0": ("e0, smoothness decays in 25,000", "faster still; stays too deep, with timid turns and frontal lights"),
+    "h0": (
+        "g0 after 60,000 images, on 0.6 times the bump",
+        "goes back to the depth of g0: not the start, the penalties",
+    ),
+    "h1": ("g0 after 100,000 images, 0.6 times the bump, no penalty on view and light", "better, drifts slowly"),
+    "g1": (
+        "g0 with 0.75 times the bump, light penalty 0.002, view penalty decays to 0",
+        "better than g0 at equal length",
+    ),
+    "i0": (
+        "half an ellipsoid, shifts limited to 0.02 with a penalty",
+        "much better shape; dark hair lit away from below",
+    ),
+    "i1": ("i0, shifts limited to 0.01, penalty 0.1", "likewise, slower turns"),
+    "j0": ("i0, light penalty 0.02 that decays", "likewise, hair still lit away"),
+    "j1": ("j0, smoothness 12 with a time constant of 40,000", "hair in the albedo, right ambient light; kept"),
+    "m0": ("j1 with an ellipsoid as deep as wide", "turns get mixed signs and stay so"),
+    "m1": ("m0, shifts limited to 0.01, penalty 0.3", "likewise, worse"),
+    "n0": ("64x64, grown from j1 after 140,000 images, on the surface of m0", "relief deepens, diffuse light fades"),
+    "p0": ("64x64, grown from j1 after 140,000 images", "the shipped model"),
+}
+
+
+def table() -> str:
+    """The rows of all trials that have a result file."""
+    lines = [
+        "| trial | change | images | SIDE | MAD | yaw corr. / slope | light x corr. | what came of it |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (change, outcome) in TRIALS.items():
+        record = json.loads((ROOT / "results" / "recipe" / f"{name}.json").read_text(encoding="utf-8"))
+        last = record["validation"][-1]
+        lines.append(
+            f"| {name} | {change} | {last['images']:,} | {last['side_e2']:.2f} | {last['mad_deg']:.1f} | "
+            f"{last['yaw_correlation']:.2f} / {last['yaw_slope']:.2f} | {last['light_x_correlation']:.2f} | {outcome} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{BEGIN}\n{table()}\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
