@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+OBJECT_HALF_WIDTH, OBJECT_HALF_HEIGHT = 0.62, 0.84
+"""Rough outline of the object, in half frames."""
 
 
 def smoothness_loss(raw_depth: Float[Tensor, "batch height width"]) -> Float[Tensor, ""]:
@@ -15,3 +22,25 @@ def smoothness_loss(raw_depth: Float[Tensor, "batch height width"]) -> Float[Ten
     second_x = raw_depth[:, :, 2:] - 2 * raw_depth[:, :, 1:-1] + raw_depth[:, :, :-2]
     second_y = raw_depth[:, 2:] - 2 * raw_depth[:, 1:-1] + raw_depth[:, :-2]
     return scale * (second_x.abs().mean() + second_y.abs().mean())
+
+
+def relief_loss(canonical_depth: Float[Tensor, "batch size size"], fov_deg: float) -> Float[Tensor, ""]:
+    """Squared logarithm of the relief against that of a body as deep as it is wide, mean over the batch.
+
+    Relief is the standard deviation of depth inside the object's rough outline. Photos hardly tell it: a deeper
+    relief with smaller turns and more frontal lights gives nearly the same pictures (the generalised bas-relief
+    ambiguity). What sets the scale is this prior: an ellipsoid of half the outline's width in depth.
+    """
+    inside, expected = _round_body(canonical_depth.shape[-1], fov_deg, canonical_depth.device)
+    relief = canonical_depth[:, inside].std(dim=1, correction=0)
+    return ((relief + 1e-6) / expected).log().square().mean()
+
+
+@lru_cache(maxsize=16)
+def _round_body(size: int, fov_deg: float, device: torch.device) -> tuple[Tensor, float]:
+    """Pixels inside the outline, and the standard deviation of the ellipsoid's depth there."""
+    axis = torch.linspace(-1, 1, size)
+    level = 1 - (axis[None, :] / OBJECT_HALF_WIDTH) ** 2 - (axis[:, None] / OBJECT_HALF_HEIGHT) ** 2
+    inside = level > 0
+    half_depth = OBJECT_HALF_WIDTH * math.tan(math.radians(fov_deg) / 2)
+    return inside.to(device), float((half_depth * level[inside].sqrt()).std(correction=0))

@@ -42,6 +42,12 @@ class Recipe:
     """Weight that it decays to: where it stays, lights get too frontal and the relief too deep."""
     light_penalty_decay: float = 50_000
     """Images after which the excess has fallen to 1/e."""
+    relief_penalty: float = 0.3
+    """Weight of the prior that the object is about as deep as it is wide, which photos alone hardly tell."""
+    relief_start: float = 60_000
+    """Images before that prior sets in; a deep surface finds the sign of turns, so it comes first."""
+    relief_rampup: float = 40_000
+    """Images over which its weight grows to its full value."""
     view_warmup: float = 12_800
     """Images over which the view is scaled from 0 to its full size; 0 for none."""
 
@@ -62,6 +68,10 @@ class Recipe:
         """Weight of the light penalty after so many images."""
         return _decay(self.light_penalty, self.light_penalty_end, self.light_penalty_decay, images)
 
+    def relief_penalty_at(self, images: int) -> float:
+        """Weight of the relief prior after so many images."""
+        return self.relief_penalty * min(1.0, max(0.0, (images - self.relief_start) / max(1.0, self.relief_rampup)))
+
     def view_scale_at(self, images: int) -> float:
         """Factor on the view after so many images."""
         return 1.0 if self.view_warmup <= 0 else min(1.0, images / self.view_warmup)
@@ -80,6 +90,7 @@ RECIPES: dict[str, Recipe] = {
         smoothness_end=0.0,
         rotation_penalty=0.0,
         translation_penalty=0.0,
+        relief_penalty=0.0,
         light_penalty=0.0,
         view_warmup=0.0,
     ),

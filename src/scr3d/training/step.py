@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.factors import Factors, cat_factors
-from scr3d.losses import perceptual_loss, photometric_loss, smoothness_loss
+from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
 from scr3d.models.confidence import Confidence
 from scr3d.training.recipe import Recipe
@@ -42,7 +42,7 @@ def training_loss(
     raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
     plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model, recipe.continued)
     losses = reconstruction_losses(plain, flipped, image, features, recipe)
-    regularisers = regularisation(raw, recipe, images_seen)
+    regularisers = regularisation(raw, recipe, images_seen, model.config.fov_deg)
     total = losses.total + sum(weight * term for weight, term in regularisers.values())
     parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
     return replace(losses, total=total, parts=parts)
@@ -110,13 +110,19 @@ def sum_terms(terms: tuple[Tensor, Tensor], recipe: Recipe) -> Tensor:
     return terms[0] + recipe.perceptual_weight * terms[1]
 
 
-def regularisation(raw: RawFactors, recipe: Recipe, images_seen: int) -> dict[str, tuple[float, Tensor]]:
+def regularisation(
+    raw: RawFactors, recipe: Recipe, images_seen: int, fov_deg: float
+) -> dict[str, tuple[float, Tensor]]:
     """Weight and value of every regulariser that is in use."""
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
     terms = {
         "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth)),
         "rotation_penalty": (recipe.rotation_penalty_at(images_seen), lambda: raw.raw_view[:, :3].square().mean()),
         "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
+        "relief_penalty": (
+            recipe.relief_penalty_at(images_seen),
+            lambda: relief_loss(raw.factors.canonical_depth, fov_deg),
+        ),
         "light_penalty": (recipe.light_penalty_at(images_seen), lambda: slopes.square().mean()),
     }
     return {name: (weight, term()) for name, (weight, term) in terms.items() if weight > 0}
