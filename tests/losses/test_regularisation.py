@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 
-from scr3d.losses import smoothness_loss
+from scr3d.losses import relief_loss, smoothness_loss
+from scr3d.losses.regularisation import OBJECT_HALF_HEIGHT, OBJECT_HALF_WIDTH
 
 
 def grid(size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,3 +38,26 @@ def test_mean_over_the_batch():
 def test_derivatives():
     maps = torch.randn(1, 4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(smoothness_loss, maps)
+
+
+def test_relief_prior_is_zero_on_the_round_body_wherever_it_lies():
+    size, fov_deg = 64, 10.0
+    axis = torch.linspace(-1, 1, size)
+    level = 1 - (axis[None, :] / OBJECT_HALF_WIDTH) ** 2 - (axis[:, None] / OBJECT_HALF_HEIGHT) ** 2
+    radius = OBJECT_HALF_WIDTH * math.tan(math.radians(fov_deg / 2))
+    body = (1 - radius * level.clamp(min=0).sqrt())[None]
+    assert float(relief_loss(body + 0.02, fov_deg)) < 1e-6
+    outside = torch.where(level > 0, body[0], torch.rand(size, size))[None]
+    assert float(relief_loss(outside, fov_deg)) < 1e-6
+    mean = body[0][level > 0].mean()
+    for factor in (2.0, 0.5):
+        stretched = mean + factor * (body - mean)
+        assert float(relief_loss(stretched, fov_deg)) == pytest.approx(math.log(2) ** 2, rel=1e-2)
+
+
+def test_relief_prior_on_a_plane_is_finite_with_finite_gradient():
+    plane = torch.ones(2, 32, 32, requires_grad=True)
+    loss = relief_loss(plane, 10.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(plane.grad).all()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from scr3d.factors import cat_factors
 from scr3d.geometry import normals_from_depth
-from scr3d.losses import perceptual_loss, photometric_loss, smoothness_loss
+from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
 from scr3d.losses.features import squeezenet_features
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder
 from scr3d.rendering import render, shade
@@ -58,6 +58,7 @@ def by_hand(model, features, image, recipe, images_seen):
         recipe.smoothness_at(images_seen) * smoothness_loss(raw.raw_depth)
         + recipe.rotation_penalty_at(images_seen) * raw.raw_view[:, :3].square().mean()
         + recipe.translation_penalty * raw.raw_view[:, 3:].square().mean()
+        + recipe.relief_penalty_at(images_seen) * relief_loss(factors.canonical_depth, model.config.fov_deg)
         + recipe.light_penalty_at(images_seen) * slopes.square().mean()
     )
     return total, total + regularisers
