@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import lru_cache
+
 import torch
 import warp as wp
 from jaxtyping import Float, Int
@@ -81,6 +85,27 @@ def _rasterize(
                     wp.atomic_min(nearest, batch, y, x, (quanta << wp.int64(32)) | wp.int64(triangle))
 
 
+@lru_cache(maxsize=1)
+def start_warp() -> None:
+    """Initialise Warp, once.
+
+    Without a CUDA driver its native code writes a warning straight to the process's error output, past every log
+    level. On a machine that torch finds no GPU on either, that is no news, so the output is closed meanwhile.
+    """
+    if torch.cuda.is_available():
+        wp.init()
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        wp.init()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def rasterize(
     points_px: Float[Tensor, "batch vertices 3"],
     triangles: Int[Tensor, "triangles 3"],
@@ -108,7 +133,7 @@ def rasterize(
     batch, count = points_px.shape[0], triangles.shape[0]
     nearest = torch.full((batch, height, width), EMPTY, dtype=torch.int64, device=points_px.device)
     if batch and count:
-        wp.init()
+        start_warp()
         device = wp.device_from_torch(points_px.device)
         stream = wp.stream_from_torch(points_px.device) if device.is_cuda else None
         wp.launch(

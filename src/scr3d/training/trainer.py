@@ -383,7 +383,7 @@ def progress_bar(steps: int, done: int, batch_size: int) -> Iterator[Any]:
         TextColumn("images  {task.fields[rate]:.0f}/s  loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, refresh_per_second=2) as progress:
         task = progress.add_task("", total=steps * batch_size, completed=done * batch_size, rate=0.0, loss=math.nan)
