@@ -28,8 +28,8 @@ def _edge(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> f
 
 @wp.kernel(enable_backward=False)
 def _rasterize(
-    points: wp.array3d(dtype=float),  # type: ignore[valid-type]
-    triangles: wp.array2d(dtype=wp.int32),  # type: ignore[valid-type]
+    points: wp.array2d(dtype=wp.vec3),  # type: ignore[valid-type]
+    triangles: wp.array(dtype=wp.vec3i),  # type: ignore[valid-type]
     triangle_count: int,
     tolerance_px: float,
     depth_quantum: float,
@@ -39,18 +39,19 @@ def _rasterize(
     thread = wp.tid()
     batch = thread // triangle_count
     triangle = thread % triangle_count
-    a = triangles[triangle, 0]
-    b = triangles[triangle, 1]
-    c = triangles[triangle, 2]
-    ax = points[batch, a, 0]
-    ay = points[batch, a, 1]
-    az = points[batch, a, 2]
-    bx = points[batch, b, 0]
-    by = points[batch, b, 1]
-    bz = points[batch, b, 2]
-    cx = points[batch, c, 0]
-    cy = points[batch, c, 1]
-    cz = points[batch, c, 2]
+    corners = triangles[triangle]
+    a = points[batch, corners[0]]
+    b = points[batch, corners[1]]
+    c = points[batch, corners[2]]
+    ax = a[0]
+    ay = a[1]
+    az = a[2]
+    bx = b[0]
+    by = b[1]
+    bz = b[2]
+    cx = c[0]
+    cy = c[1]
+    cz = c[2]
     area = _edge(ax, ay, bx, by, cx, cy)
     # Written so that NaN fails it too: a triangle seen edge-on covers nothing.
     if not (wp.abs(area) > 1.0e-6 and wp.min(az, wp.min(bz, cz)) > 0.0):
@@ -140,8 +141,8 @@ def rasterize(
             _rasterize,
             dim=batch * count,
             inputs=[
-                wp.from_torch(points_px, dtype=wp.float32),
-                wp.from_torch(triangles, dtype=wp.int32),
+                wp.from_torch(points_px, dtype=wp.vec3),
+                wp.from_torch(triangles, dtype=wp.vec3i),
                 count,
                 EDGE_TOLERANCE_PX,
                 depth_quantum,
