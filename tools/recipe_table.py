@@ -49,7 +49,10 @@ TRIALS = {
     "u0": ("32x32 from scratch with the relief prior: the default recipe", "best of the small runs"),
     "v0": ("64x64, s0 after 30,000 images, relief prior 0.5, shift penalty 0.2", "no difference in so short a run"),
     "w0": ("64x64, grown from u0 after 140,000 images", "like s0; was not trained to its end"),
-    "x0": ("32x32, u0 after 240,000 images, border and start plane at depth 1.0, prior on the level too", "larger turns, not a better shape"),
+    "x0": (
+        "32x32, u0 after 240,000 images, border and start plane at depth 1.0, prior on the level too",
+        "larger turns, not a better shape",
+    ),
     "y0": ("64x64, s0 after 30,000 images, relief prior 0.5, falling rate", "the shipped model"),
 }
 
