@@ -19,12 +19,12 @@ class DepthRange:
     """Depth of the nearest surface."""
     far: float = 1.1
     """Depth of the farthest surface."""
-    border_share: float = 0.7
-    """Where between near (0) and far (1) the map's left and right border lie ([U], implementation details)."""
+    border_share: float = 0.6
+    """Where between near (0) and far (1) the map's left and right border lie; [U] takes 0.7."""
 
     @property
     def border(self) -> float:
-        """Depth of the map's left and right border; 0.7 far + 0.3 near in [U]."""
+        """Depth of the map's left and right border."""
         return self.border_share * self.far + (1 - self.border_share) * self.near
 
     @property

@@ -18,7 +18,7 @@ from scr3d.factors import FACTORS, Factor, Factors, Light, View
 from scr3d.geometry.camera import Camera
 from scr3d.geometry.normals import normals_from_depth
 from scr3d.models.confidence import Confidence, build_confidence
-from scr3d.models.config import DepthStart, ModelConfig, start_surface
+from scr3d.models.config import ModelConfig, start_surface
 from scr3d.models.decoders import VectorDecoder, build_albedo_decoder, build_depth_decoder
 from scr3d.models.encoders import build_encoder
 from scr3d.models.layers import upsample
@@ -92,11 +92,7 @@ class PhotoGeometricAutoencoder(nn.Module):
         self.light_decoder = VectorDecoder(config.embedding, 4, config.start_scale)
         self.albedo_decoder = build_albedo_decoder(config)
         self.confidence = build_confidence(config)
-        self.register_buffer(
-            "start_surface",
-            start_surface(config.size, config.depth_start is DepthStart.BUMP),
-            persistent=False,
-        )
+        self.register_buffer("start_surface", start_surface(config), persistent=False)
         border = torch.zeros(config.size, config.size)
         border[:, :BORDER_COLUMNS] = border[:, -BORDER_COLUMNS:] = 1.0
         self.register_buffer("border", border, persistent=False)

@@ -18,8 +18,6 @@ SIZES = (32, 64, 128, 256)
 REFERENCE_EMBEDDING = 256
 BUMP_HALF_WIDTH, BUMP_HALF_HEIGHT = 0.62, 0.84
 """Outline of the start surface, in half frames."""
-BUMP_PLANE, BUMP_DEPTH = 0.35, 0.8
-"""Plane behind the start surface, and its height before the plane, in half depth ranges."""
 BUMP_RIM = 0.05
 """Softness of its rim."""
 
@@ -55,7 +53,13 @@ class ModelConfig:
     mixing: MixingKind = MixingKind.ADDITIVE
     """How parents' embeddings enter: additive, concat (as published) or recursive."""
     depth_start: DepthStart = DepthStart.BUMP
-    """Surface before training: a shallow ellipsoid bump, or flat (the papers)."""
+    """Surface before training: half an ellipsoid before a plane, or flat (the papers)."""
+    start_plane: float = 0.2
+    """Raw depth of the plane behind the ellipsoid, in half depth ranges behind the middle."""
+    start_height: float = 0.8
+    """How far the ellipsoid stands out before it, in half depth ranges."""
+    depth_stride: int = 2
+    """Image pixels per pixel of the compact depth decoder: 2, or 1 for finer surfaces."""
     max_rotation_deg: float = 60.0
     """Largest rotation about each axis, in degrees."""
     max_translation: float = 0.02
@@ -74,6 +78,13 @@ class ModelConfig:
             raise ConfigError(f"--model.size must be one of {', '.join(map(str, SIZES))}; got {self.size}")
         if self.width < 4 or self.width % 4:
             raise ConfigError(f"--model.width must be a multiple of 4, at least 4; got {self.width}")
+        if self.depth_stride not in (1, 2):
+            raise ConfigError(f"--model.depth-stride must be 1 or 2; got {self.depth_stride}")
+        if not (abs(self.start_plane) < 1 and abs(self.start_plane - self.start_height) < 1):
+            raise ConfigError(
+                f"the start surface must lie inside the depth range (-1, 1); got a plane at {self.start_plane} and a "
+                f"height of {self.start_height}"
+            )
         if not 0 < self.depth_range.near < self.depth_range.far:
             raise ConfigError(f"depth range must satisfy 0 < near < far; got {self.depth_range}")
 
@@ -83,17 +94,17 @@ class ModelConfig:
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
-def start_surface(size: int, bump: bool) -> Float[Tensor, "size size"]:
+def start_surface(config: ModelConfig) -> Float[Tensor, "size size"]:
     """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
 
     It knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that it is
     rounded, and that its middle stands out by nearly half of the depth range; no data set enters. Too deep is the safe
     side: under a surface that is too shallow, turns are learned with the wrong sign (docs/training.md).
     """
-    if not bump:
-        return torch.zeros(size, size)
-    axis = torch.linspace(-1, 1, size)
+    if config.depth_start is DepthStart.FLAT:
+        return torch.zeros(config.size, config.size)
+    axis = torch.linspace(-1, 1, config.size)
     level = 1 - (axis[None, :] / BUMP_HALF_WIDTH) ** 2 - (axis[:, None] / BUMP_HALF_HEIGHT) ** 2
     # Rounded off at the rim, where an ellipsoid is infinitely steep.
     height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
-    return torch.atanh(BUMP_PLANE - BUMP_DEPTH * height)
+    return torch.atanh(config.start_plane - config.start_height * height)

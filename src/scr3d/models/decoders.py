@@ -139,9 +139,10 @@ def doublings(last: int) -> list[int]:
 
 
 def build_depth_decoder(config: ModelConfig) -> nn.Module:
-    """Decoder of raw depth; the compact one works at half resolution."""
+    """Decoder of raw depth; the compact one may work at half resolution."""
     if config.preset is Preset.COMPACT:
-        return CompactMapDecoder(config.embedding, config.width, doublings(config.size // 2), 1, first_output=16)
+        resolutions = doublings(config.size // config.depth_stride)
+        return CompactMapDecoder(config.embedding, config.width, resolutions, 1, first_output=16)
     return ReferenceMapDecoder(config.embedding, config.size, 1)
 
 

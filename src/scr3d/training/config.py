@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scr3d.errors import ConfigError
+from scr3d.geometry.camera import DepthRange
 from scr3d.models.config import DepthStart, ModelConfig
 from scr3d.training.recipe import RECIPES, Recipe
 
@@ -92,7 +93,12 @@ class TrainConfig:
         return max(1, self.images // self.optimiser.batch_size)
 
 
-PAPER_MODEL: dict[str, Any] = {"depth_start": DepthStart.FLAT, "max_translation": 0.1, "start_scale": 1.0}
+PAPER_MODEL: dict[str, Any] = {
+    "depth_start": DepthStart.FLAT,
+    "max_translation": 0.1,
+    "start_scale": 1.0,
+    "depth_range": DepthRange(border_share=0.7),
+}
 PAPER_OPTIMISER: dict[str, Any] = {
     "rate": 1e-4,
     "weight_decay": 5e-4,

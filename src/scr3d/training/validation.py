@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from scr3d.metrics import (
     slope,
 )
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
-from scr3d.models.config import start_surface
+from scr3d.models.config import DepthStart, start_surface
 from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import explain_both, reconstruction_losses
@@ -150,7 +150,7 @@ def spreads(factors: list[Factors], model: PhotoGeometricAutoencoder) -> dict[st
     light = torch.cat([f.light.direction for f in factors])
     depth = torch.cat([f.canonical_depth for f in factors])
     albedo = torch.cat([f.canonical_albedo for f in factors])
-    bump = start_surface(model.config.size, bump=True).to(depth).flatten()
+    bump = start_surface(replace(model.config, depth_start=DepthStart.BUMP)).to(depth).flatten()
     return {
         "pitch_std_deg": float(rotation[:, 0].std(correction=0)),
         "yaw_std_deg": float(rotation[:, 1].std(correction=0)),
