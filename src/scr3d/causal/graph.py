@@ -63,6 +63,41 @@ def all_orders() -> Iterator[Order]:
     return (Order(sequence) for sequence in permutations(FACTORS))
 
 
+def parse_edges(text: str) -> Float[Tensor, "4 4"]:
+    """Mask of edges written parent > child, as in `V>D,V>L,D>A`.
+
+    Raises:
+        ConfigError: the text is no list of edges between two of V, D, L, A, or the edges form a cycle.
+    """
+    mask = torch.zeros(len(FACTORS), len(FACTORS))
+    for edge in text.replace(" ", "").upper().split(","):
+        try:
+            parent, child = (FACTORS.index(Factor(letter)) for letter in edge.split(">"))
+        except ValueError:
+            raise ConfigError(f"edges are written parent>child, as in V>D,V>L,D>A; got {text!r}") from None
+        mask[child, parent] = 1.0
+    if not is_acyclic(mask):
+        raise ConfigError(f"a causal graph has no cycles; the edges {text} have one")
+    return mask
+
+
+def format_edges(mask: Float[Tensor, "4 4"] | Bool[Tensor, "4 4"]) -> str:
+    """The edges of a mask as `parse_edges` reads them, in row order of (parent, child)."""
+    pairs = [(p, c) for p in range(len(FACTORS)) for c in range(len(FACTORS)) if mask[c, p] != 0]
+    return ",".join(f"{FACTORS[p].value}>{FACTORS[c].value}" for p, c in pairs)
+
+
+def sub_dags(order: Order) -> Iterator[Float[Tensor, "4 4"]]:
+    """The 64 masks whose edges all agree with an order, from none to all of its six."""
+    full = order.mask()
+    places = torch.nonzero(full)
+    for number in range(2 ** len(places)):
+        mask = torch.zeros_like(full)
+        for bit, (child, parent) in enumerate(places.tolist()):
+            mask[child, parent] = float(number >> bit & 1)
+        yield mask
+
+
 def is_acyclic(mask: Float[Tensor, "n n"] | Bool[Tensor, "n n"]) -> bool:
     """Whether the graph of the non-zero entries has no directed cycle (self-loops are cycles)."""
     edges = (mask != 0).double()

@@ -25,15 +25,15 @@ def smoothness_loss(raw_depth: Float[Tensor, "batch height width"]) -> Float[Ten
 
 
 def relief_loss(canonical_depth: Float[Tensor, "batch size size"], fov_deg: float) -> Float[Tensor, ""]:
-    """Squared logarithm of the relief against that of a body as deep as it is wide, mean over the batch.
+    """Squared logarithm of the batch's mean relief against that of a body as deep as it is wide.
 
-    Relief is the standard deviation of depth inside the object's rough outline. Photos hardly tell it: a deeper
+    The mean alone is held, so that single objects may be deeper or flatter. Relief is the standard deviation of depth inside the object's rough outline. Photos hardly tell it: a deeper
     relief with smaller turns and more frontal lights gives nearly the same pictures (the generalised bas-relief
     ambiguity). What sets the scale is this prior: an ellipsoid of half the outline's width in depth.
     """
     inside, expected = _round_body(canonical_depth.shape[-1], fov_deg, canonical_depth.device)
-    relief = canonical_depth[:, inside].std(dim=1, correction=0)
-    return ((relief + 1e-6) / expected).log().square().mean()
+    relief = canonical_depth[:, inside].std(dim=1, correction=0).mean()
+    return ((relief + 1e-6) / expected).log().square()
 
 
 @lru_cache(maxsize=16)

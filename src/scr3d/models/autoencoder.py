@@ -85,7 +85,9 @@ class PhotoGeometricAutoencoder(nn.Module):
         self.depth_range = config.depth_range
         self.camera = Camera(config.size, config.size, config.fov_deg)
         self.encoders = nn.ModuleDict({factor.name.lower(): build_encoder(config, factor) for factor in FACTORS})
-        self.structure = build_structure(config.structure, config.order)
+        self.structure = build_structure(
+            config.structure, config.embedding, config.order, config.edges, config.attention, config.weight_form
+        )
         self.mixing = build_mixing(config.mixing, config.embedding)
         self.view_decoder = VectorDecoder(config.embedding, 6, config.start_scale)
         self.depth_decoder = build_depth_decoder(config)

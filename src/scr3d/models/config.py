@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.causal.mixing import MixingKind
-from scr3d.causal.structure import StructureKind
+from scr3d.causal.structure import Attention, StructureKind, WeightForm
 from scr3d.errors import ConfigError
 from scr3d.geometry.camera import DepthRange
 
@@ -47,9 +47,17 @@ class ModelConfig:
     width: int = 16
     """Channels of the compact networks at 32x32; the embedding has four times as many. Not used by reference."""
     structure: StructureKind = StructureKind.DENSE
-    """Causal structure of the factors."""
+    """Causal structure of the factors: independent, dense (all edges of an order), graph (edges given by hand), generic
+    (one learned graph) or dynamic (a graph for every image)."""
     order: str | None = None
-    """Causal order of a dense structure, causes first, a permutation of V, D, L, A."""
+    """Causal order, causes first, a permutation of V, D, L, A. Needed by dense; for generic the mask of the learned graph
+    (without it any acyclic graph); for dynamic VLAD unless given."""
+    edges: str | None = None
+    """Edges of --structure graph, parent>child, as in V>D,V>L,D>A."""
+    attention: Attention = Attention.SIGMOID
+    """Weights of --structure dynamic: sigmoid or cosine of the embeddings, or learned queries and keys."""
+    weight_form: WeightForm = WeightForm.ABSOLUTE
+    """Weights of --structure generic: absolute |P|, or low-rank sigmoid(U V^T)."""
     mixing: MixingKind = MixingKind.ADDITIVE
     """How parents' embeddings enter: additive, concat (as published) or recursive."""
     depth_start: DepthStart = DepthStart.BUMP
