@@ -1,7 +1,19 @@
+import numpy as np
 import pytest
 import torch
 
-from scr3d.causal import Order, StaticStructure, StructureKind, build_structure
+from scr3d.causal import (
+    Attention,
+    Order,
+    StaticStructure,
+    StructureKind,
+    WeightForm,
+    build_structure,
+    format_edges,
+    is_acyclic,
+    sub_dags,
+)
+from scr3d.causal.structure import DEFAULT_ORDER
 from scr3d.errors import ConfigError
 
 
@@ -38,3 +50,106 @@ def test_a_mask_with_cycles_or_of_another_size_is_refused(mask):
 def test_a_dense_structure_without_a_good_order_is_refused(order, words):
     with pytest.raises(ConfigError, match=words):
         build_structure(StructureKind.DENSE, 8, order)
+
+
+def numpy_attention(embeddings, attention, query=None, key=None):
+    """Weights of one image, entry by entry, before the mask."""
+    count, length = embeddings.shape
+    weights = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            a, b = embeddings[i], embeddings[j]
+            if attention == "cosine":
+                weights[i, j] = abs(a @ b) / (np.linalg.norm(a) * np.linalg.norm(b))
+            else:
+                if attention == "learned":
+                    a, b = query @ a, key @ b
+                weights[i, j] = 1 / (1 + np.exp(-(a @ b) / np.sqrt(length)))
+    return weights
+
+
+@pytest.mark.parametrize("attention", list(Attention))
+@pytest.mark.parametrize("order", ["VDLA", "ALVD"])
+def test_dynamic_weights_against_numpy(attention, order):
+    torch.manual_seed(0)
+    structure = build_structure(StructureKind.DYNAMIC, 8, order, attention=attention).double()
+    embeddings = torch.randn(3, 4, 8, dtype=torch.float64)
+    found = structure(embeddings).detach().numpy()
+    matrices = [
+        m.weight.detach().numpy() for m in (getattr(structure, "query", None), getattr(structure, "key", None)) if m
+    ]
+    for image in range(3):
+        expected = numpy_attention(embeddings[image].numpy(), attention, *matrices) * Order.parse(order).mask().numpy()
+        np.testing.assert_allclose(found[image], expected, rtol=1e-10)
+
+
+def test_dynamic_without_an_order_takes_the_default_and_trains_queries_and_keys():
+    structure = build_structure(StructureKind.DYNAMIC, 8, attention=Attention.LEARNED)
+    assert torch.equal(structure.mask, Order.parse(DEFAULT_ORDER).mask())
+    structure(torch.randn(2, 4, 8)).sum().backward()
+    assert set(structure.state_dict()) == {"mask", "query.weight", "key.weight"}
+    assert all(p.grad.abs().sum() > 0 for p in structure.parameters())
+
+
+@pytest.mark.parametrize("form", list(WeightForm))
+@pytest.mark.parametrize("order", [None, "ADLV"])
+def test_learned_weights_stay_under_their_mask_and_in_their_range(form, order):
+    structure = build_structure(StructureKind.GENERIC, 8, order, form=form)
+    weights = structure(torch.randn(2, 4, 8))
+    assert (weights >= 0).all()
+    assert (weights.diagonal() == 0).all()
+    if order:
+        assert (weights[Order.parse(order).mask() == 0] == 0).all()
+    else:
+        assert (weights > 0).sum() == 12
+    if form is WeightForm.LOW_RANK:
+        u, v = structure.child_factor.detach().numpy(), structure.parent_factor.detach().numpy()
+        np.testing.assert_allclose(
+            weights.detach().numpy(), structure.mask.numpy() / (1 + np.exp(-(u @ v.T))), rtol=1e-5
+        )
+
+
+def test_settling_fixes_an_acyclic_graph_and_is_saved():
+    torch.manual_seed(0)
+    structure = build_structure(StructureKind.GENERIC, 8)
+    structure.settle(0.3)
+    weights = structure(torch.zeros(1, 4, 8))
+    assert is_acyclic(weights)
+    assert weights.any()
+    weights.sum().backward()
+    assert not structure.free.grad.any()
+    again = build_structure(StructureKind.GENERIC, 8)
+    again.load_state_dict(structure.state_dict())
+    assert torch.equal(again(torch.zeros(1, 4, 8)), weights)
+
+
+def test_a_graph_given_by_hand():
+    structure = build_structure(StructureKind.GRAPH, 8, edges="V>D, v>l,D>A")
+    assert structure.mask.nonzero().tolist() == [[1, 0], [2, 0], [3, 1]]
+    assert format_edges(structure.mask) == "V>D,V>L,D>A"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": StructureKind.GRAPH}, "needs its edges"),
+        ({"kind": StructureKind.GRAPH, "edges": "V>D,D>V"}, "no cycles"),
+        ({"kind": StructureKind.GRAPH, "edges": "V>X"}, "V>X"),
+        ({"kind": StructureKind.GRAPH, "edges": "VD"}, "parent>child"),
+        ({"kind": StructureKind.GRAPH, "edges": "V>D", "order": "VDLA"}, "takes no --order"),
+        ({"kind": StructureKind.INDEPENDENT, "order": "VDLA"}, "takes no --order"),
+        ({"kind": StructureKind.DENSE, "order": "VDLA", "edges": "V>D"}, "--structure graph"),
+        ({"kind": StructureKind.GENERIC, "order": "VDX"}, "VDX"),
+        ({"kind": StructureKind.DYNAMIC, "order": "VVLA"}, "VVLA"),
+    ],
+)
+def test_contradictory_structures_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        build_structure(embedding=8, **options)
+
+
+def test_an_order_has_64_sub_graphs():
+    masks = [tuple(mask.flatten().tolist()) for mask in sub_dags(Order.parse("LDAV"))]
+    assert len(set(masks)) == 64
+    full = Order.parse("LDAV").mask().flatten()
+    assert all((torch.tensor(mask) <= full).all() for mask in masks)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from scr3d.data.dataset import Batch
 from scr3d.factors import cat_factors
 from scr3d.geometry import normals_from_depth
 from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
@@ -76,7 +77,7 @@ def by_hand(model, features, image, recipe, images_seen):
 @pytest.mark.parametrize("images_seen", [6_000, 200_000])
 @torch.no_grad()
 def test_the_total_is_the_weighted_sum_of_its_terms(model, features, image, recipe, images_seen):
-    losses = training_loss(model, features, image, recipe, images_seen)
+    losses = training_loss(model, features, Batch(image, None), recipe, images_seen)
     reconstruction, total = by_hand(model, features, image, recipe, images_seen)
     torch.testing.assert_close(losses.reconstruction, reconstruction, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(losses.total, total, rtol=1e-4, atol=1e-4)
@@ -84,7 +85,7 @@ def test_the_total_is_the_weighted_sum_of_its_terms(model, features, image, reci
 
 @torch.no_grad()
 def test_parts_are_named_and_unweighted(model, features, image):
-    losses = training_loss(model, features, image, Recipe(), 0)
+    losses = training_loss(model, features, Batch(image, None), Recipe(), 0)
     parts = losses.parts
     assert {"photometric", "perceptual", "flipped_photometric", "flipped_perceptual", "coverage"} <= set(parts)
     plain = parts["photometric"] + parts["perceptual"]
@@ -92,7 +93,7 @@ def test_parts_are_named_and_unweighted(model, features, image):
     torch.testing.assert_close(losses.reconstruction, plain + 0.5 * flipped)
     regularisers = {"smoothness", "rotation_penalty", "translation_penalty", "light_penalty"}
     assert regularisers <= set(parts)
-    assert not regularisers & set(training_loss(model, features, image, RECIPES["paper"], 0).parts)
+    assert not regularisers & set(training_loss(model, features, Batch(image, None), RECIPES["paper"], 0).parts)
 
 
 @torch.no_grad()
@@ -170,7 +171,7 @@ def test_the_papers_recipe_scores_only_what_both_cover(model, features, image):
 
 
 def test_a_step_reaches_every_weight_of_the_model_and_none_of_the_features(model, features, image):
-    training_loss(model, features, image, Recipe(), 50_000).total.backward()
+    training_loss(model, features, Batch(image, None), Recipe(), 50_000).total.backward()
     without = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert without == []
     assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())
@@ -182,7 +183,7 @@ def test_the_loss_falls(model, features, image):
     values = []
     for _ in range(12):
         optimiser.zero_grad()
-        loss = training_loss(model, features, image, Recipe(), 50_000).total
+        loss = training_loss(model, features, Batch(image, None), Recipe(), 50_000).total
         loss.backward()
         optimiser.step()
         values.append(float(loss.detach()))

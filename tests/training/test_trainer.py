@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from scr3d.causal import StructureKind
+from scr3d.data.dataset import Batch, Truth
 from scr3d.data.heads import HeadsConfig, generate
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, DataError
 from scr3d.factors import FACTORS
 from scr3d.models import ModelConfig, load_model
+from scr3d.training.batches import mirror_some
 from scr3d.training.checkpoint import list_checkpoints
 from scr3d.training.config import OptimiserConfig, TrainConfig, recipe_defaults
-from scr3d.training.trainer import MAX_BAD_STEPS, Trainer, mirror_some, train
+from scr3d.training.trainer import MAX_BAD_STEPS, Trainer, train
 
 TINY = ModelConfig(size=32, width=4, order="ADLV")
 
@@ -155,14 +157,18 @@ def test_paper_recipe_trains(heads: Path, tmp_path: Path) -> None:
         recipe_defaults("other")
 
 
-def test_mirroring_is_determined_by_seed_and_step() -> None:
+def test_mirroring_is_determined_by_seed_and_step_and_mirrors_the_truth_alike() -> None:
     image = torch.arange(64 * 12, dtype=torch.float32).view(64, 3, 2, 2)
-    first, again, other = mirror_some(image, 3, 7), mirror_some(image, 3, 7), mirror_some(image, 3, 8)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    mirrored = (first != image).flatten(1).any(1)
+    truth = Truth(image[:, 0], image[:, 0] > 99, None, None, None, {})
+    first, again, other = (mirror_some(Batch(image, truth), 3, step) for step in (7, 7, 8))
+    assert torch.equal(first.image, again.image)
+    assert not torch.equal(first.image, other.image)
+    mirrored = (first.image != image).flatten(1).any(1)
     assert 16 < int(mirrored.sum()) < 48
-    assert torch.equal(first[mirrored], image.flip(-1)[mirrored])
+    assert torch.equal(first.image[mirrored], image.flip(-1)[mirrored])
+    assert torch.equal(first.truth.depth, first.image[:, 0])
+    assert torch.equal(first.truth.foreground, first.image[:, 0] > 99)
+    assert mirror_some(Batch(image, None), 3, 7).truth is None
 
 
 def test_learning_rate_falls_at_the_end(heads: Path, tmp_path: Path) -> None:

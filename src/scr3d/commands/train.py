@@ -9,8 +9,8 @@ from scr3d.training.config import TrainConfig, recipe_defaults
 
 ABOUT = """Train a model on a data set, or go on with an interrupted run.
 
---recipe robust|paper chooses the defaults of the options below (now: {recipe}): losses and schedules of this project,
-or those of the papers."""
+--recipe robust|paper|supervised chooses the defaults of the options below (now: {recipe}): losses and schedules of this
+project, those of the papers, or learning from true depth (an upper bound)."""
 REPORTED = ("reconstruction", "side_e2", "mad_deg", "coverage")
 
 

@@ -13,23 +13,26 @@ OBJECT_HALF_WIDTH, OBJECT_HALF_HEIGHT = 0.62, 0.84
 """Rough outline of the object, in half frames."""
 
 
-def smoothness_loss(raw_depth: Float[Tensor, "batch height width"]) -> Float[Tensor, ""]:
+def smoothness_loss(raw_depth: Float[Tensor, "batch height width"], limit: float = math.inf) -> Float[Tensor, ""]:
     """Mean absolute second difference of raw depth, scaled so that it does not depend on resolution.
 
-    A second difference shrinks with the square of the pixel, so it is multiplied by (width / 32)^2.
+    A second difference shrinks with the square of the pixel, so it is multiplied by (width / 32)^2. A scaled
+    difference s costs s / (1 + s / limit): proportional where it is small, and never more than `limit`, so that a
+    crease at the outline is cheaper than rounding it off.
     """
     scale = (raw_depth.shape[-1] / 32) ** 2
-    second_x = raw_depth[:, :, 2:] - 2 * raw_depth[:, :, 1:-1] + raw_depth[:, :, :-2]
-    second_y = raw_depth[:, 2:] - 2 * raw_depth[:, 1:-1] + raw_depth[:, :-2]
-    return scale * (second_x.abs().mean() + second_y.abs().mean())
+    second_x = scale * (raw_depth[:, :, 2:] - 2 * raw_depth[:, :, 1:-1] + raw_depth[:, :, :-2]).abs()
+    second_y = scale * (raw_depth[:, 2:] - 2 * raw_depth[:, 1:-1] + raw_depth[:, :-2]).abs()
+    return (second_x / (1 + second_x / limit)).mean() + (second_y / (1 + second_y / limit)).mean()
 
 
 def relief_loss(canonical_depth: Float[Tensor, "batch size size"], fov_deg: float) -> Float[Tensor, ""]:
     """Squared logarithm of the batch's mean relief against that of a body as deep as it is wide.
 
-    The mean alone is held, so that single objects may be deeper or flatter. Relief is the standard deviation of depth inside the object's rough outline. Photos hardly tell it: a deeper
-    relief with smaller turns and more frontal lights gives nearly the same pictures (the generalised bas-relief
-    ambiguity). What sets the scale is this prior: an ellipsoid of half the outline's width in depth.
+    The mean alone is held, so that single objects may be deeper or flatter. Relief is the standard deviation of depth
+    inside the object's rough outline. Photos hardly tell it: a deeper relief with smaller turns and more frontal lights
+    gives nearly the same pictures (the generalised bas-relief ambiguity). What sets the scale is this prior: an
+    ellipsoid of half the outline's width in depth.
     """
     inside, expected = _round_body(canonical_depth.shape[-1], fov_deg, canonical_depth.device)
     relief = canonical_depth[:, inside].std(dim=1, correction=0).mean()

@@ -89,9 +89,9 @@ class PhotoGeometricAutoencoder(nn.Module):
             config.structure, config.embedding, config.order, config.edges, config.attention, config.weight_form
         )
         self.mixing = build_mixing(config.mixing, config.embedding)
-        self.view_decoder = VectorDecoder(config.embedding, 6, config.start_scale)
+        self.view_decoder = VectorDecoder(config.embedding, 6, config.start_scale, config.split)
         self.depth_decoder = build_depth_decoder(config)
-        self.light_decoder = VectorDecoder(config.embedding, 4, config.start_scale)
+        self.light_decoder = VectorDecoder(config.embedding, 4, config.start_scale, config.split)
         self.albedo_decoder = build_albedo_decoder(config)
         self.confidence = build_confidence(config)
         self.register_buffer("start_surface", start_surface(config), persistent=False)

@@ -50,7 +50,7 @@ class ModelConfig:
     """Causal structure of the factors: independent, dense (all edges of an order), graph (edges given by hand), generic
     (one learned graph) or dynamic (a graph for every image)."""
     order: str | None = None
-    """Causal order, causes first, a permutation of V, D, L, A. Needed by dense; for generic the mask of the learned graph
+    """Causal order, causes first, a permutation of V, D, L, A. Needed by dense; for generic it masks the learned graph
     (without it any acyclic graph); for dynamic VLAD unless given."""
     edges: str | None = None
     """Edges of --structure graph, parent>child, as in V>D,V>L,D>A."""
@@ -58,6 +58,9 @@ class ModelConfig:
     """Weights of --structure dynamic: sigmoid or cosine of the embeddings, or learned queries and keys."""
     weight_form: WeightForm = WeightForm.ABSOLUTE
     """Weights of --structure generic: absolute |P|, or low-rank sigmoid(U V^T)."""
+    split: bool = True
+    """Split each factor's network into f1 and f2 around an embedding that the structure mixes; otherwise one
+    encoder-decoder for each factor, as in Wu et al. (independent only)."""
     mixing: MixingKind = MixingKind.ADDITIVE
     """How parents' embeddings enter: additive, concat (as published) or recursive."""
     depth_start: DepthStart = DepthStart.BUMP
@@ -86,6 +89,10 @@ class ModelConfig:
             raise ConfigError(f"--model.size must be one of {', '.join(map(str, SIZES))}; got {self.size}")
         if self.width < 4 or self.width % 4:
             raise ConfigError(f"--model.width must be a multiple of 4, at least 4; got {self.width}")
+        if not self.split and self.structure is not StructureKind.INDEPENDENT:
+            raise ConfigError(
+                f"--no-split has no embeddings to mix and needs --structure independent; got {self.structure}"
+            )
         if self.depth_stride not in (1, 2):
             raise ConfigError(f"--model.depth-stride must be 1 or 2; got {self.depth_stride}")
         if not (abs(self.start_plane) < 1 and abs(self.start_plane - self.start_height) < 1):

@@ -12,17 +12,18 @@ REFERENCE_WIDTH = 64
 
 
 class VectorDecoder(nn.Module):
-    """Two linear layers and tanh ([U]; the public code of [SCR] forgets the tanh)."""
+    """Two linear layers and tanh ([U]; the public code of [SCR] forgets the tanh), or only the last of them."""
 
-    def __init__(self, embedding: int, outputs: int, start_scale: float):
+    def __init__(self, embedding: int, outputs: int, start_scale: float, split: bool = True):
         super().__init__()
-        self.hidden = nn.Linear(embedding, embedding, bias=False)
+        self.hidden = nn.Linear(embedding, embedding, bias=False) if split else None
         self.output = nn.Linear(embedding, outputs, bias=False)
         self.output.weight.data.mul_(start_scale)
 
     def forward(self, embedding: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch outputs"]:
         """Values in (-1, 1)."""
-        return self.output(self.hidden(embedding).relu()).float().tanh()
+        hidden = embedding if self.hidden is None else self.hidden(embedding).relu()
+        return self.output(hidden).float().tanh()
 
 
 class CompactMapDecoder(nn.Module):

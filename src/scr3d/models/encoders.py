@@ -14,16 +14,15 @@ LEAK = 0.2
 
 
 class Encoder(nn.Module):
-    """Stride-2 convolutions down to 4x4, one 4x4 convolution, one linear layer."""
+    """Stride-2 convolutions down to 4x4, one 4x4 convolution, and, where f1 ends in an embedding, one linear layer."""
 
-    def __init__(self, stages: list[nn.Module], channels: int, embedding: int):
+    def __init__(self, stages: list[nn.Module], channels: int, embedding: int, split: bool = True):
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.head = nn.Sequential(
-            nn.Conv2d(channels, embedding, 4, bias=False),
-            nn.ReLU(),
-            nn.Conv2d(embedding, embedding, 1, bias=False),
-        )
+        layers: list[nn.Module] = [nn.Conv2d(channels, embedding, 4, bias=False), nn.ReLU()]
+        if split:
+            layers.append(nn.Conv2d(embedding, embedding, 1, bias=False))
+        self.head = nn.Sequential(*layers)
 
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch embedding"]:
         """Embed images with values in [-1, 1]."""
@@ -36,12 +35,12 @@ class Encoder(nn.Module):
 def build_encoder(config: ModelConfig, factor: Factor) -> Encoder:
     """The encoder of one factor."""
     if config.preset is Preset.COMPACT:
-        return compact_encoder(config.size, config.width, config.embedding)
+        return compact_encoder(config.size, config.width, config.embedding, config.split)
     large = factor in (Factor.DEPTH, Factor.ALBEDO)
-    return reference_encoder(config.size, 64 if large else 32, config.embedding, norm=large)
+    return reference_encoder(config.size, 64 if large else 32, config.embedding, norm=large, split=config.split)
 
 
-def compact_encoder(size: int, width: int, embedding: int) -> Encoder:
+def compact_encoder(size: int, width: int, embedding: int, split: bool = True) -> Encoder:
     """The same network for every factor; `width` channels at half of 64x64, twice as many per halving."""
     stages: list[nn.Module] = []
     channels = 3
@@ -55,10 +54,10 @@ def compact_encoder(size: int, width: int, embedding: int) -> Encoder:
         stages.append(PooledInput(stage) if extra else stage)
         channels = out + 3 if extra else out
         resolution //= 2
-    return Encoder(stages, channels, embedding)
+    return Encoder(stages, channels, embedding, split)
 
 
-def reference_encoder(size: int, nf: int, embedding: int, norm: bool) -> Encoder:
+def reference_encoder(size: int, nf: int, embedding: int, norm: bool, split: bool = True) -> Encoder:
     """The published encoder at 64x64; other sizes have stages more or less on the side of the image.
 
     Source: [U], supplementary, tables of the encoders; [SCR] splits them after the embedding.
@@ -74,4 +73,4 @@ def reference_encoder(size: int, nf: int, embedding: int, norm: bool) -> Encoder
         stages.append(nn.Sequential(*layers, nn.LeakyReLU(LEAK) if norm else nn.ReLU()))
         channels = out
         resolution //= 2
-    return Encoder(stages, channels, embedding)
+    return Encoder(stages, channels, embedding, split)

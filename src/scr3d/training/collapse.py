@@ -24,7 +24,7 @@ def find_collapse(scalars: dict[str, float], images_seen: int, recipe: Recipe) -
     """
     if not math.isfinite(scalars["reconstruction"]):
         return "the reconstruction loss is not a finite number; lower --rate"
-    if images_seen < GRACE_IMAGES + recipe.view_warmup:
+    if recipe.supervised or images_seen < GRACE_IMAGES + recipe.view_warmup:
         return None
     if scalars["coverage_frame"] < MIN_COVERAGE or scalars["yaw_std_deg"] > MAX_ROTATION_STD_DEG:
         advice = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from scr3d.causal import PenaltyKind, StructureKind
 from scr3d.errors import ConfigError
 from scr3d.geometry.camera import DepthRange
 from scr3d.models.config import DepthStart, ModelConfig
@@ -35,6 +36,40 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True)
+class GraphConfig:
+    """How the graph of --structure generic is learned."""
+
+    graph_learning: Literal["bilevel", "joint"] = "bilevel"
+    """bilevel: on held-out images, through the steps of the weights; joint: on the training loss."""
+    inner_steps: int = 1
+    """Steps of the weights between two steps of the graph, differentiated exactly; 1 to 5."""
+    first_order: bool = False
+    """Treat the weights as constants in a step of the graph: cheaper, and blind to what they learn under it."""
+    graph_reach: float = 3.0
+    """How far an entry of the graph can move during the run; its learning rate is this over its number of steps."""
+    dag_penalty: PenaltyKind = PenaltyKind.POLYNOMIAL
+    """Penalty on cycles where no order is given: polynomial (the paper), exponential (NOTEARS) or logdet (DAGMA)."""
+    dag_weight: float = 10.0
+    """Its weight at the start."""
+    dag_doublings: float = 24.0
+    """How often that weight doubles while the graph is learned."""
+    dag_threshold: float = 0.3
+    """Share of the largest weight below which an edge is dropped in the end."""
+    fine_tune: float = 0.2
+    """Share of the run for which the weights train on under the final graph; 0 where an order is given."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.inner_steps <= 5:
+            raise ConfigError(f"--inner-steps must lie between 1 and 5; got {self.inner_steps}")
+        if not 0 <= self.dag_threshold <= 1:
+            raise ConfigError(f"--dag-threshold must lie in [0, 1]; got {self.dag_threshold}")
+        if not 0 <= self.fine_tune < 1:
+            raise ConfigError(f"--fine-tune must lie in [0, 1); got {self.fine_tune}")
+        if not self.graph_reach > 0:
+            raise ConfigError(f"--graph-reach must be positive; got {self.graph_reach}")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A training run."""
 
@@ -48,6 +83,8 @@ class TrainConfig:
     """The losses and their schedules."""
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     """The optimiser."""
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    """How a learned graph is learned."""
     images: int = 1_000_000
     """Length of the run in images seen."""
     seed: int = 0
@@ -109,8 +146,16 @@ PAPER_OPTIMISER: dict[str, Any] = {
 }
 
 
+SUPERVISED_MODEL: dict[str, Any] = {
+    "structure": StructureKind.INDEPENDENT,
+    "max_rotation_deg": 0.0,
+    "max_translation": 0.0,
+}
+"""Without views the canonical frame is that of the image: the depth network predicts the depth seen there."""
+
+
 def recipe_defaults(name: str) -> tuple[ModelConfig, Recipe, OptimiserConfig]:
-    """Defaults of model, losses and optimiser under a named recipe: `robust` or `paper`.
+    """Defaults of model, losses and optimiser under a named recipe: `robust`, `paper` or `supervised`.
 
     Raises:
         ConfigError: there is no such recipe.
@@ -120,4 +165,6 @@ def recipe_defaults(name: str) -> tuple[ModelConfig, Recipe, OptimiserConfig]:
     model, optimiser = ModelConfig(), OptimiserConfig()
     if name == "paper":
         model, optimiser = replace(model, **PAPER_MODEL), replace(optimiser, **PAPER_OPTIMISER)
+    if name == "supervised":
+        model = replace(model, **SUPERVISED_MODEL)
     return model, RECIPES[name], optimiser

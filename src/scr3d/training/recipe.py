@@ -16,6 +16,8 @@ class Recipe:
     (docs/training.md says what each part is for); `RECIPES["paper"]` is that of the papers.
     """
 
+    supervised: bool = False
+    """Learn the depth of the input view from true depth; every other loss is off."""
     flip_weight: float = 0.5
     """Weight of the loss of the reconstruction from the flipped canonical maps (the symmetry prior)."""
     perceptual_weight: float = 1.0
@@ -30,6 +32,8 @@ class Recipe:
     """Weight that it decays to."""
     smoothness_decay: float = 40_000
     """Images after which the excess has fallen to 1/e."""
+    smoothness_limit: float = math.inf
+    """Most that one second difference of depth counts: above it, creases are free."""
     rotation_penalty: float = 0.03
     """Weight of the mean square of the raw angles at the start, which keeps them off their limit; it decays to 0."""
     rotation_penalty_decay: float = 20_000
@@ -94,5 +98,6 @@ RECIPES: dict[str, Recipe] = {
         light_penalty=0.0,
         view_warmup=0.0,
     ),
+    "supervised": Recipe(supervised=True),
 }
-"""The named recipes; `paper` also changes defaults of the model, see `scr3d.training.config`."""
+"""The named recipes; `paper` and `supervised` also change defaults of the model, see `scr3d.training.config`."""

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scr3d.data.dataset import Batch, Truth
+from scr3d.errors import DataError
 from scr3d.factors import Factors, cat_factors
 from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
@@ -34,11 +36,14 @@ class Losses:
 def training_loss(
     model: PhotoGeometricAutoencoder,
     features: nn.Module,
-    image: Float[Tensor, "batch 3 size size"],
+    batch: Batch,
     recipe: Recipe,
     images_seen: int,
 ) -> Losses:
     """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours)."""
+    image = batch.image
+    if recipe.supervised:
+        return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth)
     raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
     plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model, recipe.continued)
     losses = reconstruction_losses(plain, flipped, image, features, recipe)
@@ -46,6 +51,24 @@ def training_loss(
     total = losses.total + sum(weight * term for weight, term in regularisers.values())
     parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
     return replace(losses, total=total, parts=parts)
+
+
+def supervised_losses(depth: Float[Tensor, "batch size size"], truth: Truth | None) -> Losses:
+    """Mean absolute error of log depth over the true foreground, after the best common scale of each image.
+
+    The upper bound that a depth network reaches when it is told the depth ([U], section 4.2: L1).
+
+    Raises:
+        DataError: the data knows no depth.
+    """
+    if truth is None:
+        raise DataError("--recipe supervised needs true depth, which this data set does not have")
+    weight = truth.foreground.float()
+    count = weight.sum(dim=(1, 2)).clamp(min=1)
+    error = depth.log() - truth.depth.log()
+    mean = (error * weight).sum(dim=(1, 2)) / count
+    loss = (100 * ((error - mean[:, None, None]).abs() * weight).sum(dim=(1, 2)) / count).mean()
+    return Losses(loss, loss, {"depth": loss})
 
 
 def explain_both(
@@ -116,7 +139,7 @@ def regularisation(
     """Weight and value of every regulariser that is in use."""
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
     terms = {
-        "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth)),
+        "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth, recipe.smoothness_limit)),
         "rotation_penalty": (recipe.rotation_penalty_at(images_seen), lambda: raw.raw_view[:, :3].square().mean()),
         "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
         "relief_penalty": (

@@ -14,20 +14,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 import scr3d
-from scr3d.data.dataset import batch_indices, open_dataset
+from scr3d.causal import LearnedStructure, StructureKind
+from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError
 from scr3d.files import write_json
 from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
@@ -36,6 +29,7 @@ from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
 from scr3d.runtime import keep_freed_memory
 from scr3d.serialization import from_json, to_json
+from scr3d.training.batches import TrainingData
 from scr3d.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -47,7 +41,9 @@ from scr3d.training.checkpoint import (
 )
 from scr3d.training.collapse import find_collapse
 from scr3d.training.config import TrainConfig
+from scr3d.training.graph import GraphLearner
 from scr3d.training.pictures import picture_grid
+from scr3d.training.progress import progress_bar
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import training_loss
 from scr3d.training.validation import validate
@@ -55,7 +51,6 @@ from scr3d.training.validation import validate
 CHECKPOINT_SECONDS = 300.0
 LOG_STEPS = 50
 PICTURE_IMAGES = 8
-MIRROR_STREAM = 0x6D6972726F72
 MAX_BAD_STEPS = 20
 """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 
@@ -69,10 +64,11 @@ class TrainingObjective(nn.Module):
         self.features = features
         self.recipe = recipe
 
-    def forward(self, image: Tensor, images_seen: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total loss of a batch and the values to log."""
-        losses = training_loss(self.model, self.features, image, self.recipe, images_seen)
-        return losses.total, {name: value.detach() for name, value in losses.parts.items()}
+    def forward(self, batch: Batch, images_seen: int, held_out: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch (in training the total, else without regularisers) and the values to log."""
+        losses = training_loss(self.model, self.features, batch, self.recipe, images_seen)
+        chosen = losses.reconstruction if held_out else losses.total
+        return chosen, {name: value.detach() for name, value in losses.parts.items()}
 
 
 class Trainer:
@@ -91,8 +87,8 @@ class Trainer:
         if config.threads:
             torch.set_num_threads(config.threads)
         self.fabric = make_fabric(config)
-        self.train_data = open_dataset(config.data, "train", config.model.size, config.out / "data")
-        self.val_data = open_dataset(config.data, "val", config.model.size, config.out / "data")
+        learns_graph = config.model.structure is StructureKind.GENERIC
+        self.data = TrainingData(config, self.fabric.device, learns_graph)
         features = squeezenet_features() if config.features == "squeezenet" else vgg16_features(config.vgg16_file)
         torch.manual_seed(config.seed)
         self.model = PhotoGeometricAutoencoder(config.model)
@@ -100,8 +96,10 @@ class Trainer:
             self.model.load_state_dict(start_weights(config.start_from, config.model))
         channels_last(self.model)
         average = AveragedModel(self.model, multi_avg_fn=running_average(config.optimiser.average))
+        self.graph = GraphLearner(config, self.model) if isinstance(self.model.structure, LearnedStructure) else None
+        graph_parameters = set(self.model.structure.parameters()) if self.graph else set()
         optimiser = torch.optim.Adam(
-            self.model.parameters(),
+            [parameter for parameter in self.model.parameters() if parameter not in graph_parameters],
             lr=config.optimiser.rate,
             betas=(config.optimiser.beta1, config.optimiser.beta2),
             weight_decay=config.optimiser.weight_decay,
@@ -138,12 +136,13 @@ class Trainer:
             self._interruptible(),
         ):
             while self.step < config.steps:
+                before = self.step
                 parts = self.train_step()
-                advance(parts)
+                advance(parts, self.step - before)
                 last = self.step == config.steps
-                if self.step % LOG_STEPS == 0:
+                if self.step // LOG_STEPS > before // LOG_STEPS:
                     self._log("train", parts)
-                if self.step % every == 0 or last:
+                if self.step // every > before // every or last:
                     scalars = self._validate()
                     self.save()
                     saved = time.monotonic()
@@ -153,25 +152,59 @@ class Trainer:
         return scalars
 
     def train_step(self) -> dict[str, float]:
-        """One step of the optimiser; a step without a finite loss and gradient changes nothing."""
-        config = self.config
-        indices = batch_indices(len(self.train_data), config.optimiser.batch_size, config.seed, self.step)
-        image = self.train_data.batch(indices, self.fabric.device, with_truth=False).image
-        if config.mirror:
-            image = mirror_some(image, config.seed, self.step)
+        """One step of the optimiser, or all those of one step of a learned graph.
+
+        A step without a finite loss and gradient changes nothing.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate()
+        if self.graph is not None:
+            if self.graph.settle_if_due(self.step, self.config.keep_going):
+                self.fabric.print(f"graph settled: {', '.join(self.graph.record()['edges'])}")
+            if self.graph.bilevel and self.graph.learns_at(self.step):
+                return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
-        total, parts = self.objective(image, self.images_seen)
-        self.fabric.backward(total)
+        total, parts = self.objective(self.data.train_batch(self.step), self.images_seen)
+        objective = total
+        if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
+            objective, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
+        self.fabric.backward(objective)
         norm = self._clip()
-        finite = bool(torch.isfinite(total) & torch.isfinite(norm))
+        finite = bool(torch.isfinite(objective) & torch.isfinite(norm))
         if finite:
             self.optimiser.step()
+            if self.graph is not None:
+                self.graph.joint_step(self.step)
             self.average.update_parameters(self.model)
+        if self.graph is not None:
+            self.graph.optimiser.zero_grad(set_to_none=True)
         self._count_bad(finite)
         self.step += 1
         return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
+
+    def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
+        config = self.config
+        inner = min(config.graph.inner_steps, graph.learning_steps - self.step, config.steps - self.step)
+        outer_batch = self.data.graph_batch(self.step // config.graph.inner_steps)
+        with self.fabric.autocast():
+            found = graph.outer_step(
+                self.objective.module,
+                self.optimiser.optimizer,
+                lambda number: (
+                    self.data.train_batch(self.step + number),
+                    self.images_seen + number * config.optimiser.batch_size,
+                ),
+                (outer_batch, self.images_seen + inner * config.optimiser.batch_size),
+                self.learning_rate(),
+                self.step,
+                inner,
+            )
+        if found.finite:
+            self.average.update_parameters(self.model)
+        self._count_bad(found.finite)
+        self.step += inner
+        values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
+        return {name: float(value) for name, value in {**values, "dag_penalty": found.penalty}.items()}
 
     def learning_rate(self) -> float:
         """Constant, then falling linearly to a twentieth over the last part of the run."""
@@ -196,6 +229,8 @@ class Trainer:
             "average": dict(self.averaged_model.state_dict()),
             "optimiser": optimiser_tensors(self.model, self.optimiser.optimizer),
         }
+        if self.graph is not None:
+            tensors["graph"] = optimiser_tensors(self.model, self.graph.optimiser)
         save_checkpoint(self.config.out / "checkpoints" / f"{self.step:09d}", Checkpoint(state, tensors))
         prune_checkpoints(self.config.out)
 
@@ -210,6 +245,8 @@ class Trainer:
             self.model.load_state_dict(checkpoint.tensors["model"])
             self.averaged_model.load_state_dict(checkpoint.tensors["average"])
             restore_optimiser(self.model, self.optimiser.optimizer, checkpoint.tensors["optimiser"])
+            if self.graph is not None:
+                restore_optimiser(self.model, self.graph.optimiser, checkpoint.tensors["graph"])
             self.average.n_averaged.fill_(checkpoint.state["averaged"])
             self.step = checkpoint.state["step"]
             best = checkpoint.state["best_loss"]
@@ -240,14 +277,16 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         config = self.config
         model = self.averaged_model.eval()
-        scalars = validate(model, self.features, self.val_data, config.recipe, config.validation_images)
+        scalars = validate(model, self.features, self.data.val, config.recipe, self.data.scored_images)
         self._log("validation", scalars)
+        if self.graph is not None:
+            self.graph.write(config.out)
         self._write_pictures(model)
         provenance = {
             "version": scr3d.__version__,
             "images_seen": self.images_seen,
             "validation": scalars,
-            "data": self.train_data.fingerprint(),
+            "data": self.data.train.fingerprint(),
             "training": to_json(config),
         }
         save_model(config.out / "last", model, provenance)
@@ -288,8 +327,8 @@ class Trainer:
     def _write_pictures(self, model: PhotoGeometricAutoencoder) -> None:
         from scr3d.data.images import write_png8
 
-        chosen = np.arange(min(PICTURE_IMAGES, len(self.val_data)))
-        grid = picture_grid(model, self.val_data.batch(chosen, self.fabric.device, with_truth=False).image)
+        chosen = np.arange(min(PICTURE_IMAGES, len(self.data.val)))
+        grid = picture_grid(model, self.data.val.batch(chosen, self.fabric.device, with_truth=False).image)
         self.writer.add_image("validation", grid, self.images_seen)
         self.writer.flush()
         folder = self.config.out / "pictures"
@@ -349,13 +388,6 @@ def running_average(decay: float) -> Any:
     return update
 
 
-def mirror_some(image: Tensor, seed: int, step: int) -> Tensor:
-    """Mirror each image with probability one half; determined by seed and step alone."""
-    generator = np.random.Philox(key=np.array([seed ^ MIRROR_STREAM, step], dtype=np.uint64))
-    chosen = torch.from_numpy(generator.random_raw(len(image)) >> np.uint64(63) == 1).to(image.device)
-    return torch.where(chosen[:, None, None, None], image.flip(-1), image)
-
-
 def comparable(config: TrainConfig) -> dict[str, Any]:
     """The options that a resumed run must share with the interrupted one."""
     return to_json(replace(config, out=Path(), data=Path(), device="", threads=0, keep_going=False))
@@ -371,24 +403,3 @@ def different_options(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         elif value != found[name]:
             names.append(f"{name.replace('_', '-')} {found[name]} there, {value} here")
     return "; ".join(names)
-
-
-@contextmanager
-def progress_bar(steps: int, done: int, batch_size: int) -> Iterator[Any]:
-    """A bar over images with rate, loss and time left; yields the function that advances it."""
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images  {task.fields[rate]:.0f}/s  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, refresh_per_second=2) as progress:
-        task = progress.add_task("", total=steps * batch_size, completed=done * batch_size, rate=0.0, loss=math.nan)
-
-        def advance(parts: dict[str, float]) -> None:
-            progress.update(task, advance=batch_size, loss=parts["total"], rate=progress.tasks[0].speed or 0.0)
-
-        yield advance

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scr3d.data.dataset import Dataset, Truth
+from scr3d.data.dataset import Batch, Dataset, Truth
 from scr3d.factors import Factors
 from scr3d.metrics import (
     DepthScores,
@@ -25,7 +25,7 @@ from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
 from scr3d.models.config import DepthStart, start_surface
 from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
-from scr3d.training.step import explain_both, reconstruction_losses
+from scr3d.training.step import explain_both, reconstruction_losses, supervised_losses
 
 EVALUATION_BATCH = 64
 
@@ -118,7 +118,7 @@ def validate(
     losses, coverages, factors, comparisons = [], [], [], []
     for indices in evaluation_batches(len(data), limit):
         batch = data.batch(indices, device)
-        loss, explained = held_out(model, features, batch.image, recipe)
+        loss, explained = held_out(model, features, batch, recipe)
         losses.append(loss * len(indices))
         coverages.append(explained.mask.float().mean(dim=(1, 2)))
         factors.append(explained.factors)
@@ -133,15 +133,14 @@ def validate(
 
 
 def held_out(
-    model: PhotoGeometricAutoencoder,
-    features: nn.Module,
-    image: Float[Tensor, "batch 3 size size"],
-    recipe: Recipe,
+    model: PhotoGeometricAutoencoder, features: nn.Module, batch: Batch, recipe: Recipe
 ) -> tuple[float, Reconstruction]:
-    """Reconstruction loss of a batch (plain plus flipped, as in training), and the plain reconstruction."""
-    factors = model.decode(model.encode(image)).factors
-    plain, flipped = explain_both(factors, model.estimate_confidence(image), model, recipe.continued)
-    return float(reconstruction_losses(plain, flipped, image, features, recipe).total), plain
+    """Loss of a batch without regularisers (plain plus flipped, as in training), and the plain reconstruction."""
+    factors = model.decode(model.encode(batch.image)).factors
+    plain, flipped = explain_both(factors, model.estimate_confidence(batch.image), model, recipe.continued)
+    if recipe.supervised:
+        return float(supervised_losses(factors.canonical_depth, batch.truth).total), plain
+    return float(reconstruction_losses(plain, flipped, batch.image, features, recipe).total), plain
 
 
 def spreads(factors: list[Factors], model: PhotoGeometricAutoencoder) -> dict[str, float]:

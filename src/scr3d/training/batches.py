@@ -1,0 +1,64 @@
+"""Which images a run trains on, learns its graph on, and is scored on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scr3d.data.dataset import Batch, Dataset, Truth, batch_indices, open_dataset
+from scr3d.training.config import TrainConfig
+
+MIRROR_STREAM = 0x6D6972726F72
+
+
+class TrainingData:
+    """The data of a run; every batch is determined by the run's seed and its number alone."""
+
+    def __init__(self, config: TrainConfig, device: torch.device, learns_graph: bool):
+        """Open the splits.
+
+        Raises:
+            DataError: the data cannot be read.
+        """
+        cache: Path = config.out / "data"
+        self.config = config
+        self.device = device
+        self.train: Dataset = open_dataset(config.data, "train", config.model.size, cache)
+        self.val: Dataset = open_dataset(config.data, "val", config.model.size, cache)
+        available = len(self.val)
+        self.scored_images = min(config.validation_images, max(1, available // 2) if learns_graph else available)
+        """The first validation images are scored; a learned graph has at least half of them for itself."""
+
+    def train_batch(self, step: int) -> Batch:
+        """Images of a training step."""
+        config = self.config
+        indices = batch_indices(len(self.train), config.optimiser.batch_size, config.seed, step)
+        batch = self.train.batch(indices, self.device, with_truth=config.recipe.supervised)
+        return mirror_some(batch, config.seed, step) if config.mirror else batch
+
+    def graph_batch(self, number: int) -> Batch:
+        """Images for a step of the graph: validation images that are neither trained on nor scored."""
+        config, first = self.config, self.scored_images
+        indices = batch_indices(len(self.val) - first, config.optimiser.batch_size, config.seed + 1, number)
+        return self.val.batch(indices + first, self.device, with_truth=config.recipe.supervised)
+
+
+def mirror_some(batch: Batch, seed: int, step: int) -> Batch:
+    """Mirror each image, and its true depth, with probability one half; determined by seed and step alone.
+
+    Only image, depth and foreground are kept.
+    """
+    generator = np.random.Philox(key=np.array([seed ^ MIRROR_STREAM, step], dtype=np.uint64))
+    draws = generator.random_raw(len(batch.image)) >> np.uint64(63) == 1
+    chosen = torch.from_numpy(draws).to(batch.image.device)
+
+    def mirrored(maps: Tensor) -> Tensor:
+        return torch.where(chosen.view(-1, *[1] * (maps.ndim - 1)), maps.flip(-1), maps)
+
+    truth = batch.truth
+    if truth is not None:
+        truth = Truth(mirrored(truth.depth), mirrored(truth.foreground), None, None, None, {})
+    return Batch(mirrored(batch.image), truth)

@@ -1,0 +1,209 @@
+"""Learning the causal graph with the networks: the bilevel problem of Generic SCR, and its joint form.
+
+Outer problem: the graph M lowers the loss on images that the weights never see. Inner problem: the weights follow
+their own optimiser on training images under M. One outer step unrolls k inner steps exactly, differentiates the
+held-out loss through them, moves M, and keeps the weights:
+
+    min over M of L_val(W_k(M), M) + lambda H(M),    W_k = k steps of Adam on L_train(., M)
+
+Source: [SCR], equations 5 and 6; H and its schedule as in docs/structures.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from scr3d.causal import PENALTIES, LearnedStructure, format_edges, is_acyclic, project_to_dag
+from scr3d.data.dataset import Batch
+from scr3d.errors import CollapseError
+from scr3d.files import write_json
+from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+from scr3d.training.config import GraphConfig, TrainConfig
+from scr3d.training.unroll import AdamRule, AdamState, unroll
+
+MODEL_PREFIX = "model."
+STRUCTURE_PREFIX = "structure."
+
+
+@dataclass(frozen=True)
+class OuterStep:
+    """What one outer step has found.
+
+    Attributes:
+        losses: training loss of every inner step.
+        norms: norm of the gradient of every inner step.
+        held_out: held-out loss after the inner steps.
+        penalty: acyclicity penalty, unweighted.
+        finite: whether everything was finite; if not, nothing has changed.
+    """
+
+    losses: list[Tensor]
+    norms: list[Tensor]
+    held_out: Tensor
+    penalty: Tensor
+    finite: bool
+
+
+class GraphLearner:
+    """The outer problem: the graph's parameters, their optimiser and schedules."""
+
+    def __init__(self, config: TrainConfig, model: PhotoGeometricAutoencoder):
+        """Take the learned structure of a model."""
+        assert isinstance(model.structure, LearnedStructure)  # the trainer asks for a learner only then
+        self.structure = model.structure
+        self.model = model
+        self.config: GraphConfig = config.graph
+        self.constrained = is_acyclic(self.structure.mask)
+        fine_tuned = 0.0 if self.constrained else self.config.fine_tune
+        self.learning_steps = max(1, round(config.steps * (1 - fine_tuned)))
+        inner = self.config.inner_steps if self.bilevel else 1
+        self.rate = self.config.graph_reach / max(1, self.learning_steps // inner)
+        self.optimiser = torch.optim.Adam(self.structure.parameters(), lr=self.rate)
+        optimiser = config.optimiser
+        self.rule = AdamRule(
+            optimiser.beta1,
+            optimiser.beta2,
+            weight_decay=optimiser.weight_decay,
+            clip=optimiser.gradient_clip,
+        )
+
+    @property
+    def bilevel(self) -> bool:
+        """Whether the graph is learned on held-out images (otherwise on the training loss)."""
+        return self.config.graph_learning == "bilevel"
+
+    def learns_at(self, step: int) -> bool:
+        """Whether the graph still changes."""
+        return step < self.learning_steps
+
+    def penalty_weight(self, step: int) -> float:
+        """Weight of the acyclicity penalty: doubled at equal distances; 0 under the mask of an order."""
+        if self.constrained:
+            return 0.0
+        progress = min(1.0, step / self.learning_steps)
+        return self.config.dag_weight * 2.0 ** (self.config.dag_doublings * progress)
+
+    def penalty(self) -> Tensor:
+        """Acyclicity penalty of the graph as it is."""
+        return PENALTIES[self.config.dag_penalty](self.structure.learned_weights())
+
+    def joint_loss(self, step: int) -> Tensor | None:
+        """What joint learning adds to the training loss."""
+        weight = self.penalty_weight(step)
+        return None if weight == 0 or not self.learns_at(step) else weight * self.penalty()
+
+    def joint_step(self, step: int) -> None:
+        """Move the graph along the gradients that the training loss has left on it."""
+        if self.learns_at(step):
+            self.optimiser.step()
+
+    def outer_step(
+        self,
+        objective: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        inner_batch: Callable[[int], tuple[Batch, int]],
+        outer_batch: tuple[Batch, int],
+        rate: float,
+        step: int,
+        inner_steps: int,
+    ) -> OuterStep:
+        """Unroll inner steps, move the graph, and keep the weights and their moments.
+
+        Args:
+            objective: (image, images seen, held_out) -> (loss, parts), holding the model as `model`.
+            optimiser: Adam over the weights.
+            inner_batch: images and images seen of an inner step.
+            outer_batch: images the weights never train on, and images seen.
+            rate: learning rate of the weights.
+            step: of the weights' optimiser, before the inner steps.
+            inner_steps: how many.
+        """
+        graph = {STRUCTURE_PREFIX + name: value for name, value in self.structure.named_parameters()}
+
+        def call(weights: dict[str, Tensor], batch: tuple[Batch, int], held_out: bool) -> Tensor:
+            named = {MODEL_PREFIX + name: value for name, value in (weights | graph).items()}
+            result: tuple[Tensor, Any] = functional_call(objective, named, (*batch, held_out))
+            return result[0]
+
+        before = self.weights_and_moments(optimiser)
+        after, losses, norms = unroll(
+            lambda weights, number: call(weights, inner_batch(number), False),
+            before,
+            self.rule,
+            rate,
+            inner_steps,
+            self.config.first_order,
+        )
+        held_out = call(after.weights, outer_batch, True)
+        penalty = self.penalty()
+        outer = held_out + self.penalty_weight(step) * penalty
+        gradients = torch.autograd.grad(outer, list(graph.values()))
+        finite = all(bool(torch.isfinite(x).all()) for x in (*losses, *norms, outer, *gradients))
+        if finite:
+            for parameter, gradient in zip(graph.values(), gradients, strict=True):
+                parameter.grad = gradient.detach()
+            self.optimiser.step()
+            self._keep(after, optimiser)
+        self.optimiser.zero_grad(set_to_none=True)
+        return OuterStep(losses, norms, held_out.detach(), penalty.detach(), finite)
+
+    def weights_and_moments(self, optimiser: torch.optim.Optimizer) -> AdamState:
+        """The optimiser's state as the start of the inner problem."""
+        weights, mean, square, count = {}, {}, {}, 0
+        for name, parameter in self._inner_parameters():
+            state = optimiser.state.get(parameter, {})
+            weights[name] = parameter.detach().clone()
+            mean[name] = state.get("exp_avg", torch.zeros_like(parameter)).detach()
+            square[name] = state.get("exp_avg_sq", torch.zeros_like(parameter)).detach()
+            count = max(count, int(state.get("step", 0)))
+        return AdamState(weights, mean, square, count)
+
+    @torch.no_grad()
+    def _keep(self, after: AdamState, optimiser: torch.optim.Optimizer) -> None:
+        for name, parameter in self._inner_parameters():
+            parameter.copy_(after.weights[name])
+            moments = {"exp_avg": after.mean[name], "exp_avg_sq": after.square[name]}
+            state = {key: torch.empty_like(parameter).copy_(value) for key, value in moments.items()}
+            optimiser.state[parameter] = {"step": torch.tensor(float(after.count)), **state}
+
+    def _inner_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        return [(n, p) for n, p in self.model.named_parameters() if not n.startswith(STRUCTURE_PREFIX)]
+
+    def settle_if_due(self, step: int, keep_going: bool = False) -> bool:
+        """Fix the graph as its acyclic projection once it has been learned; returns whether that happened now.
+
+        Raises:
+            CollapseError: no edge is left.
+        """
+        if self.constrained or self.learns_at(step) or bool(self.structure.settled):
+            return False
+        self.structure.settle(self.config.dag_threshold)
+        if not self.structure.final_weights.any() and not keep_going:
+            raise CollapseError(
+                "the learned graph has no edge left; lower --dag-weight or --dag-doublings, or raise --graph-reach"
+            )
+        return True
+
+    def record(self) -> dict[str, Any]:
+        """The graph as learned and as its acyclic projection, as plain JSON values."""
+        learned = self.structure.learned_weights().detach()
+        settled = bool(self.structure.settled)
+        projected = self.structure.final_weights if settled else project_to_dag(learned, self.config.dag_threshold)
+        return {
+            "learned": learned.tolist(),
+            "penalty": float(self.penalty().detach()),
+            "settled": settled,
+            "projected": projected.tolist(),
+            "edges": [edge for edge in format_edges(projected).split(",") if edge],
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write graph.json."""
+        write_json(folder / "graph.json", self.record())

@@ -1,0 +1,106 @@
+"""Adam as a differentiable function: the optimiser's own steps, kept in the graph of the computation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+CLIP_EPS = 1e-6
+"""Added to the norm when clipping, as in `torch.nn.utils.clip_grad_norm_`."""
+
+
+@dataclass(frozen=True)
+class AdamRule:
+    """The hyperparameters of `torch.optim.Adam`, and the largest norm of the gradient (0 for no limit)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 0.0
+
+
+@dataclass(frozen=True)
+class AdamState:
+    """Weights and moments between two steps.
+
+    Attributes:
+        weights: by name.
+        mean: first moment of the gradient.
+        square: second moment.
+        count: steps taken.
+    """
+
+    weights: dict[str, Tensor]
+    mean: dict[str, Tensor]
+    square: dict[str, Tensor]
+    count: int
+
+
+def unroll(
+    loss: Callable[[dict[str, Tensor], int], Float[Tensor, ""]],
+    state: AdamState,
+    rule: AdamRule,
+    rate: float,
+    steps: int,
+    first_order: bool = False,
+) -> tuple[AdamState, list[Tensor], list[Tensor]]:
+    """Take steps of Adam that can be differentiated with respect to whatever the loss depends on.
+
+    Args:
+        loss: of the weights and the number of the step, from 0.
+        state: where to start; its weights need no gradient.
+        rule: the optimiser.
+        rate: learning rate.
+        steps: how many.
+        first_order: treat the steps as constants: the result then carries no gradient.
+
+    Returns:
+        The state after the steps, the losses, and the norms of the gradients before clipping.
+    """
+    weights = {name: value if value.requires_grad else value.requires_grad_() for name, value in state.weights.items()}
+    state = AdamState(weights, state.mean, state.square, state.count)
+    losses, norms = [], []
+    for number in range(steps):
+        value = loss(state.weights, number)
+        gradients = torch.autograd.grad(
+            value, list(state.weights.values()), create_graph=not first_order, allow_unused=True
+        )
+        found = {n: g for n, g in zip(state.weights, gradients, strict=True) if g is not None}
+        state, norm = adam_step(state, found, rule, rate)
+        if first_order:
+            detached = {name: w.detach().requires_grad_() for name, w in state.weights.items()}
+            state = AdamState(detached, state.mean, state.square, state.count)
+        losses.append(value.detach())
+        norms.append(norm.detach())
+    return state, losses, norms
+
+
+def adam_step(
+    state: AdamState, gradients: dict[str, Tensor], rule: AdamRule, rate: float
+) -> tuple[AdamState, Float[Tensor, ""]]:
+    """One step of `torch.optim.Adam` after clipping; weights without a gradient stay as they are.
+
+    Where the second moment is zero the step is zero, and so is its derivative: the square root has none there.
+    """
+    norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+    if rule.clip > 0:
+        shrink = (rule.clip / (norm + CLIP_EPS)).clamp(max=1.0)
+        gradients = {name: gradient * shrink for name, gradient in gradients.items()}
+    count = state.count + 1
+    correction1, correction2 = 1 - rule.beta1**count, 1 - rule.beta2**count
+    weights, mean, square = dict(state.weights), dict(state.mean), dict(state.square)
+    for name, raw in gradients.items():
+        gradient = raw + rule.weight_decay * weights[name] if rule.weight_decay else raw
+        mean[name] = torch.lerp(mean[name], gradient, 1 - rule.beta1)
+        square[name] = rule.beta2 * square[name] + (1 - rule.beta2) * gradient.square()
+        positive = square[name] > 0
+        root = torch.where(positive, square[name], torch.ones_like(square[name])).sqrt()
+        root = torch.where(positive, root, torch.zeros_like(root))
+        weights[name] = weights[name] - rate / correction1 * mean[name] / (root / math.sqrt(correction2) + rule.eps)
+    return AdamState(weights, mean, square, count), norm

@@ -1,0 +1,232 @@
+"""Learned graphs: every structure trains, resumes exactly and keeps all it has learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from scr3d.causal import Attention, Order, StructureKind, WeightForm, is_acyclic
+from scr3d.data.dataset import Batch
+from scr3d.data.heads import HeadsConfig, generate
+from scr3d.errors import CheckpointError, CollapseError, ConfigError
+from scr3d.models import ModelConfig, load_model
+from scr3d.training.config import GraphConfig, OptimiserConfig, TrainConfig, recipe_defaults
+from scr3d.training.graph import GraphLearner
+from scr3d.training.trainer import Trainer, train
+
+TINY = ModelConfig(size=32, width=4, order="ADLV")
+STRUCTURES = {
+    "independent": {"structure": StructureKind.INDEPENDENT, "order": None},
+    "unsplit": {"structure": StructureKind.INDEPENDENT, "order": None, "split": False},
+    "dense": {},
+    "graph": {"structure": StructureKind.GRAPH, "order": None, "edges": "A>D,D>V"},
+    "generic": {"structure": StructureKind.GENERIC, "order": None},
+    "generic low rank": {"structure": StructureKind.GENERIC, "order": None, "weight_form": WeightForm.LOW_RANK},
+    "generic ordered": {"structure": StructureKind.GENERIC},
+    "dynamic sigmoid": {"structure": StructureKind.DYNAMIC},
+    "dynamic cosine": {"structure": StructureKind.DYNAMIC, "attention": Attention.COSINE},
+    "dynamic learned": {"structure": StructureKind.DYNAMIC, "attention": Attention.LEARNED},
+}
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("heads")
+    for split, count in (("train", 48), ("val", 24)):
+        generate(HeadsConfig(split=split, count=count, size=32), root, progress=lambda done, count: None)
+    return root
+
+
+def config(heads: Path, out: Path, name: str, steps: int = 8, **changes: object) -> TrainConfig:
+    options: dict = {"images": 4 * steps, "validate_every": 4 * 1000, "validation_images": 12, "threads": 1} | changes
+    return TrainConfig(
+        data=heads,
+        out=out,
+        model=replace(TINY, **STRUCTURES[name]),
+        optimiser=OptimiserConfig(batch_size=4, rate=1e-3),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_held_out_loss_falls_coverage_holds_and_nothing_is_nan(heads: Path, tmp_path: Path, name: str) -> None:
+    train(config(heads, tmp_path, name, steps=40, validate_every=4 * 20))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    validations = [line for line in lines if line["group"] == "validation"]
+    assert validations[-1]["reconstruction"] < validations[0]["reconstruction"] - 0.05
+    assert validations[-1]["coverage"] > 0.9
+    assert all(value == value for value in validations[-1].values())
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_resumed_run_equals_an_uninterrupted_one(heads: Path, tmp_path: Path, name: str) -> None:
+    train(config(heads, tmp_path / "whole", name))
+    interrupted = Trainer(config(heads, tmp_path / "parts", name))
+    for _ in range(3):
+        interrupted.train_step()
+    interrupted.save()
+    resumed = Trainer(config(heads, tmp_path / "parts", name))
+    assert resumed.step == 3
+    resumed.run()
+    whole, parts = (load_model(tmp_path / run / "last").state_dict() for run in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.mark.parametrize("inner", [1, 2, 5])
+def test_inner_steps_are_the_steps_of_the_plain_optimiser(heads: Path, tmp_path: Path, inner: int) -> None:
+    """With a graph that does not move, bilevel training is plain training."""
+    still = GraphConfig(graph_reach=1e-30, inner_steps=inner)
+    bilevel = Trainer(config(heads, tmp_path / "a", "generic ordered", steps=10, graph=still))
+    plain = Trainer(config(heads, tmp_path / "b", "generic ordered", steps=10, graph=still))
+    plain.graph = None
+    for trainer in (bilevel, plain):
+        while trainer.step < 10:
+            trainer.train_step()
+    expected = dict(plain.model.named_parameters())
+    for name, found in bilevel.model.named_parameters():
+        torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=2e-5)
+
+
+def outer_gradient(trainer: Trainer, first_order: bool) -> torch.Tensor:
+    """Gradient that one outer step has left in the first moment of the graph's optimiser."""
+    assert trainer.graph is not None
+    trainer.graph.config = replace(trainer.graph.config, first_order=first_order)
+    for _ in range(2):
+        trainer.train_step()
+    state = trainer.graph.optimiser.state[trainer.graph.structure.free]
+    return state["exp_avg"].clone()
+
+
+def test_second_order_terms_reach_the_graph(heads: Path, tmp_path: Path) -> None:
+    exact = outer_gradient(Trainer(config(heads, tmp_path / "a", "generic ordered")), False)
+    approximate = outer_gradient(Trainer(config(heads, tmp_path / "b", "generic ordered")), True)
+    below = Order.parse("ADLV").mask() > 0
+    assert (exact[~below] == 0).all()
+    assert (exact[below] != 0).all()
+    assert not torch.allclose(exact, approximate, rtol=1e-3)
+    assert torch.nn.functional.cosine_similarity(exact[below], approximate[below], dim=0) > 0.5
+
+
+def test_the_hypergradient_of_the_model_against_finite_differences(heads: Path, tmp_path: Path) -> None:
+    """The whole chain in double precision: mixing, decoders, renderer, losses, Adam, and the loss on other images."""
+    trainer = Trainer(config(heads, tmp_path, "generic ordered"))
+    graph = trainer.graph
+    assert graph is not None
+    for _ in range(3):
+        trainer.train_step()
+    objective = trainer.objective.module.double()
+    learner = GraphLearner(trainer.config, trainer.model)
+    inner, outer = (
+        Batch(batch.image.double(), None) for batch in (trainer.data.train_batch(3), trainer.data.graph_batch(3))
+    )
+    optimiser = torch.optim.Adam(list(trainer.model.parameters()), lr=1e-3)
+    for name, parameter in trainer.model.named_parameters():
+        generator = torch.Generator().manual_seed(len(name))
+        square = 1e-6 + torch.rand(parameter.shape, generator=generator, dtype=torch.float64) * 1e-4
+        optimiser.state[parameter] = {
+            "step": torch.tensor(50.0),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": square,
+        }
+    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    moments = {p: {k: v.clone() for k, v in s.items()} for p, s in optimiser.state.items()}
+
+    def held_out(change: torch.Tensor) -> tuple[float, torch.Tensor]:
+        trainer.model.load_state_dict(start)
+        for parameter, state in moments.items():
+            optimiser.state[parameter] = {k: v.clone() for k, v in state.items()}
+        with torch.no_grad():
+            learner.structure.free += change
+        learner.optimiser.state.clear()
+        found = learner.outer_step(
+            objective, optimiser, lambda number: (inner, 20_000), (outer, 20_000), rate=3e-3, step=0, inner_steps=2
+        )
+        moved = learner.optimiser.state[learner.structure.free]["exp_avg"] / 0.1  # (1 - beta1) times the gradient
+        return float(found.held_out), moved
+
+    _, gradient = held_out(torch.zeros(4, 4, dtype=torch.float64))
+    for child, parent in Order.parse("ADLV").mask().nonzero().tolist():
+        change = torch.zeros(4, 4, dtype=torch.float64)
+        change[child, parent] = 1e-5
+        slope = (held_out(change)[0] - held_out(-change)[0]) / 2e-5
+        assert slope == pytest.approx(float(gradient[child, parent]), rel=2e-2, abs=1e-4)
+
+
+@pytest.mark.parametrize("learning", ["bilevel", "joint"])
+def test_a_generic_graph_ends_without_cycles_and_is_reported(heads: Path, tmp_path: Path, learning: str) -> None:
+    graph = GraphConfig(graph_learning=learning, graph_reach=2.0, fine_tune=0.25)
+    train(config(heads, tmp_path, "generic", steps=16, graph=graph))
+    report = json.loads((tmp_path / "graph.json").read_text())
+    model = load_model(tmp_path / "last")
+    weights = model.structure(torch.zeros(1, 4, 16))
+    assert report["settled"] is True
+    assert is_acyclic(weights)
+    torch.testing.assert_close(torch.tensor(report["projected"]), weights)
+    assert report["penalty"] >= 0
+    assert len(report["edges"]) == int((weights != 0).sum()) > 0
+    assert torch.tensor(report["learned"]).max() > 0
+
+
+def test_a_graph_without_edges_is_a_failure(heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scr3d.causal.structure.project_to_dag", lambda weights, threshold: torch.zeros_like(weights))
+    with pytest.raises(CollapseError, match="no edge left"):
+        train(config(heads, tmp_path, "generic", steps=8, graph=GraphConfig(fine_tune=0.5)))
+
+
+def test_the_penalty_drives_cycles_out(heads: Path, tmp_path: Path) -> None:
+    trainer = Trainer(
+        config(heads, tmp_path, "generic", steps=60, graph=GraphConfig(graph_reach=10.0, dag_weight=1e6, fine_tune=0.0))
+    )
+    assert trainer.graph is not None
+    with torch.no_grad():
+        trainer.graph.structure.free.fill_(1.0)
+    before = float(trainer.graph.penalty())
+    while trainer.step < 60:
+        trainer.train_step()
+    assert float(trainer.graph.penalty()) < before / 100
+
+
+def test_the_graph_learns_on_images_that_are_neither_trained_on_nor_scored(heads: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(heads, tmp_path, "generic", validation_images=1000))
+    assert trainer.data.scored_images == 12
+    scored = trainer.data.val.batch(torch.arange(12).numpy()).image
+    for number in range(6):
+        image = trainer.data.graph_batch(number).image
+        assert not any(torch.equal(a, b) for a in image for b in scored)
+
+
+def test_supervised_learning_uses_the_truth_alone(heads: Path, tmp_path: Path) -> None:
+    model, recipe, _ = recipe_defaults("supervised")
+    model = replace(model, size=32, width=4)
+    settings = replace(config(heads, tmp_path, "independent", steps=40, validate_every=80), model=model, recipe=recipe)
+    before = Trainer(replace(settings, out=tmp_path / "untrained")).model.state_dict()
+    scalars = train(settings)
+    after = load_model(tmp_path / "last").state_dict()
+    moved = {
+        name.split(".")[0] + "." + name.split(".")[1] for name in after if not torch.equal(after[name], before[name])
+    }
+    assert {name.split(".")[0] for name in moved} <= {"encoders", "depth_decoder"}
+    assert "encoders.depth" in moved
+    assert "encoders.view" not in moved
+    assert scalars["coverage"] == 1.0
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    side = [line["side_e2"] for line in lines if line["group"] == "validation"]
+    assert side[-1] < side[0]
+
+
+def test_a_checkpoint_of_another_structure_is_refused(heads: Path, tmp_path: Path) -> None:
+    train(config(heads, tmp_path / "dense", "dense", steps=2))
+    settings = config(heads, tmp_path / "other", "dynamic learned", start_from=tmp_path / "dense" / "last")
+    with pytest.raises(CheckpointError, match=r"dense.*asked for.*dynamic"):
+        Trainer(settings)
+
+
+def test_bad_graph_options_are_refused() -> None:
+    with pytest.raises(ConfigError, match="between 1 and 5"):
+        GraphConfig(inner_steps=6)
+    with pytest.raises(ConfigError, match="--no-split"):
+        replace(TINY, split=False)
