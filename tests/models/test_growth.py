@@ -113,7 +113,7 @@ def test_another_kind_of_model_is_refused(tmp_path, other):
 
 def test_a_larger_model_is_refused(tmp_path):
     save_model(tmp_path / "large", trained_like(replace(SMALL, size=64)), {})
-    with pytest.raises(CheckpointError, match="asked for compact, size 32"):
+    with pytest.raises(CheckpointError, match="asked for a compact model of size 32"):
         start_weights(tmp_path / "large", SMALL)
 
 

@@ -83,12 +83,23 @@ def test_inner_steps_are_the_steps_of_the_plain_optimiser(heads: Path, tmp_path:
     bilevel = Trainer(config(heads, tmp_path / "a", "generic ordered", steps=10, graph=still))
     plain = Trainer(config(heads, tmp_path / "b", "generic ordered", steps=10, graph=still))
     plain.graph = None
+    plain.model.structure.requires_grad_(False)
     for trainer in (bilevel, plain):
+        in_double_precision(trainer)
         while trainer.step < 10:
             trainer.train_step()
     expected = dict(plain.model.named_parameters())
     for name, found in bilevel.model.named_parameters():
-        torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(found, expected[name], rtol=1e-6, atol=1e-8)
+
+
+def in_double_precision(trainer: Trainer) -> None:
+    """Adam's first steps go along the signs of gradients, so rounding would show."""
+    trainer.objective.module.double()
+    trainer.average.double()
+    for name in ("train_batch", "graph_batch"):
+        read = getattr(trainer.data, name)
+        setattr(trainer.data, name, lambda number, read=read: Batch(read(number).image.double(), None))
 
 
 def outer_gradient(trainer: Trainer, first_order: bool) -> torch.Tensor:
@@ -143,7 +154,7 @@ def test_the_hypergradient_of_the_model_against_finite_differences(heads: Path, 
             learner.structure.free += change
         learner.optimiser.state.clear()
         found = learner.outer_step(
-            objective, optimiser, lambda number: (inner, 20_000), (outer, 20_000), rate=3e-3, step=0, inner_steps=2
+            objective, optimiser, lambda number: (inner, 20_000), (outer, 20_000), rates=[3e-3, 3e-3], step=0
         )
         moved = learner.optimiser.state[learner.structure.free]["exp_avg"] / 0.1  # (1 - beta1) times the gradient
         return float(found.held_out), moved
@@ -184,10 +195,10 @@ def test_the_penalty_drives_cycles_out(heads: Path, tmp_path: Path) -> None:
     assert trainer.graph is not None
     with torch.no_grad():
         trainer.graph.structure.free.fill_(1.0)
-    before = float(trainer.graph.penalty())
+    before = float(trainer.graph.penalty().detach())
     while trainer.step < 60:
         trainer.train_step()
-    assert float(trainer.graph.penalty()) < before / 100
+    assert float(trainer.graph.penalty().detach()) < before / 100
 
 
 def test_the_graph_learns_on_images_that_are_neither_trained_on_nor_scored(heads: Path, tmp_path: Path) -> None:
@@ -221,7 +232,7 @@ def test_supervised_learning_uses_the_truth_alone(heads: Path, tmp_path: Path) -
 def test_a_checkpoint_of_another_structure_is_refused(heads: Path, tmp_path: Path) -> None:
     train(config(heads, tmp_path / "dense", "dense", steps=2))
     settings = config(heads, tmp_path / "other", "dynamic learned", start_from=tmp_path / "dense" / "last")
-    with pytest.raises(CheckpointError, match=r"dense.*asked for.*dynamic"):
+    with pytest.raises(CheckpointError, match=r"dense ADLV.*asked for.*dynamic ADLV"):
         Trainer(settings)
 
 

@@ -128,7 +128,7 @@ def test_start_from_a_model_of_half_the_size(heads: Path, tmp_path: Path) -> Non
     settings = config(larger, tmp_path / "large", steps=2, start_from=tmp_path / "small")
     trainer = Trainer(replace(settings, model=replace(TINY, size=64)))
     small = load_model(tmp_path / "small" / "last")
-    image = trainer.val_data.batch(np.arange(4)).image
+    image = trainer.data.val.batch(np.arange(4)).image
     with torch.no_grad():
         grown = trainer.model.encode(image)
         expected = small.encode(torch.nn.functional.avg_pool2d(image, 2))
@@ -175,8 +175,7 @@ def test_learning_rate_falls_at_the_end(heads: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(heads, tmp_path, steps=100))
     rates = []
     for step in (0, 69, 85, 100):
-        trainer.step = step
-        rates.append(trainer.learning_rate() / trainer.config.optimiser.rate)
+        rates.append(trainer.learning_rate(step) / trainer.config.optimiser.rate)
     assert rates[0] == rates[1] == 1
     assert rates[2] == pytest.approx(0.525)
     assert rates[3] == pytest.approx(0.05)

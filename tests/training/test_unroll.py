@@ -44,7 +44,7 @@ def test_steps_equal_those_of_torch(clip, weight_decay, first_order):
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimiser.step()
     rule = AdamRule(weight_decay=weight_decay, clip=clip)
-    found, losses, norms = unroll(loss, start(initial), rule, RATE, 5, first_order)
+    found, losses, norms = unroll(loss, start(initial), rule, [RATE] * 5, first_order)
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(found.weights[name], parameter, rtol=1e-9, atol=1e-11)
         torch.testing.assert_close(found.mean[name], optimiser.state[parameter]["exp_avg"], rtol=1e-9, atol=1e-12)
@@ -70,7 +70,7 @@ def test_derivative_through_the_steps_against_finite_differences(steps, clip):
 
     def outer(graph: torch.Tensor) -> torch.Tensor:
         state = AdamState({n: w.clone() for n, w in warm.weights.items()}, warm.mean, warm.square, warm.count)
-        after, _, _ = unroll(loss_of(network, inputs, targets, graph), state, rule, RATE, steps)
+        after, _, _ = unroll(loss_of(network, inputs, targets, graph), state, rule, [RATE] * steps)
         return (torch.func.functional_call(network, after.weights, (held_out,)) - targets).square().mean()
 
     graph = torch.rand(5, dtype=torch.float64, requires_grad=True)
@@ -84,7 +84,7 @@ def test_the_first_order_result_carries_no_derivative():
     graph = torch.ones(5, dtype=torch.float64, requires_grad=True)
     initial = {name: value.detach().clone() for name, value in network.named_parameters()}
     after, _, _ = unroll(
-        loss_of(network, inputs, targets, graph), start(initial), AdamRule(), RATE, 2, first_order=True
+        loss_of(network, inputs, targets, graph), start(initial), AdamRule(), [RATE] * 2, first_order=True
     )
     assert all(weight.grad_fn is None for weight in after.weights.values())
 

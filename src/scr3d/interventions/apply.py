@@ -24,6 +24,9 @@ from scr3d.geometry.pose import rotation_matrix
 from scr3d.interventions.kinds import FIELDS, Intervention, MixEmbedding, OnCause, OnValue, ValueFrom
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction, explain
 
+LENGTH_GUARD = 1e-12
+"""Least length that distances are divided by."""
+
 
 class Role(StrEnum):
     """What became of a factor."""
@@ -90,6 +93,7 @@ class InterventionResult:
         after: with the interventions.
         replaced: factors whose embedding was replaced.
         fixed: factors whose value was set.
+        passes_on: whether an effect on a factor reaches that factor's own children (recursive mixing) or ends there.
         must_follow: factors that the graph of the image makes depend on a replaced one.
         changed: factors of which at least one bit changed.
         movement: how far everything moved.
@@ -99,6 +103,7 @@ class InterventionResult:
     after: State
     replaced: frozenset[Factor]
     fixed: frozenset[Factor]
+    passes_on: bool
     must_follow: Bool[Tensor, "batch factor"]
     changed: Bool[Tensor, "batch factor"]
     movement: Movement
@@ -161,12 +166,14 @@ def intervene(
     causes = frozenset(item.factor for item in on_cause)
     # A per-image graph may gain or lose an edge of a replaced factor; the effect goes along either.
     edges = (before.weights != 0) | (after.weights != 0)
+    passes_on = isinstance(model.mixing, RecursiveMixing)
     return InterventionResult(
         before,
         after,
         causes,
         frozenset(item.factor for item in on_value),
-        dependent(edges, causes, one_hop=not isinstance(model.mixing, RecursiveMixing)),
+        passes_on,
+        dependent(edges, causes, one_hop=not passes_on),
         _changed(before.reconstruction.factors, after.reconstruction.factors),
         movement(before, after),
     )
@@ -213,7 +220,7 @@ def movement(before: State, after: State) -> Movement:
 def _relative_distance(
     old: Float[Tensor, "batch factor embedding"], new: Float[Tensor, "batch factor embedding"]
 ) -> Float[Tensor, "batch factor"]:
-    return (new - old).norm(dim=2) / old.norm(dim=2).clamp(min=torch.finfo(old.dtype).tiny)
+    return (new - old).norm(dim=2) / old.norm(dim=2).clamp(min=LENGTH_GUARD)
 
 
 def _chord_angle_deg(chord: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

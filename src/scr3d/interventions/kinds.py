@@ -200,7 +200,7 @@ class SetView(OnValue):
 
 @dataclass(frozen=True)
 class ScaleDepth(OnValue):
-    """Relief exaggerated about the mean of the depth map; the map's border stays where it is.
+    """Relief exaggerated about the mean of the depth map.
 
     Attributes:
         scale: 0 is flat, 1 changes nothing, 2 is twice the relief.
@@ -214,9 +214,8 @@ class ScaleDepth(OnValue):
 
     def value(self, factors: Factors, model: PhotoGeometricAutoencoder) -> Factors:
         """Set the depth."""
-        depth, inside = factors.canonical_depth, 1 - model.border
-        mean = (depth * inside).sum(dim=(1, 2), keepdim=True) / inside.sum()
-        return replace(factors, canonical_depth=depth + (self.scale - 1) * inside * (depth - mean))
+        depth = factors.canonical_depth
+        return replace(factors, canonical_depth=depth + (self.scale - 1) * (depth - depth.mean((1, 2), keepdim=True)))
 
 
 def _filled(own: Float[Tensor, " batch"], new: float | None) -> Float[Tensor, " batch"]:

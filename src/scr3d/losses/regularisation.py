@@ -13,7 +13,7 @@ OBJECT_HALF_WIDTH, OBJECT_HALF_HEIGHT = 0.62, 0.84
 """Rough outline of the object, in half frames."""
 
 
-def smoothness_loss(raw_depth: Float[Tensor, "batch height width"], limit: float = math.inf) -> Float[Tensor, ""]:
+def smoothness_loss(raw_depth: Float[Tensor, "batch height width"], limit: float = 0.0) -> Float[Tensor, ""]:
     """Mean absolute second difference of raw depth, scaled so that it does not depend on resolution.
 
     A second difference shrinks with the square of the pixel, so it is multiplied by (width / 32)^2. A scaled
@@ -23,7 +23,9 @@ def smoothness_loss(raw_depth: Float[Tensor, "batch height width"], limit: float
     scale = (raw_depth.shape[-1] / 32) ** 2
     second_x = scale * (raw_depth[:, :, 2:] - 2 * raw_depth[:, :, 1:-1] + raw_depth[:, :, :-2]).abs()
     second_y = scale * (raw_depth[:, 2:] - 2 * raw_depth[:, 1:-1] + raw_depth[:, :-2]).abs()
-    return (second_x / (1 + second_x / limit)).mean() + (second_y / (1 + second_y / limit)).mean()
+    if limit > 0:
+        second_x, second_y = (second / (1 + second / limit) for second in (second_x, second_y))
+    return second_x.mean() + second_y.mean()
 
 
 def relief_loss(canonical_depth: Float[Tensor, "batch size size"], fov_deg: float) -> Float[Tensor, ""]:

@@ -21,7 +21,7 @@ from scr3d.models.confidence import Confidence, build_confidence
 from scr3d.models.config import ModelConfig, start_surface
 from scr3d.models.decoders import VectorDecoder, build_albedo_decoder, build_depth_decoder
 from scr3d.models.encoders import build_encoder
-from scr3d.models.layers import upsample
+from scr3d.models.layers import upsample, widened
 from scr3d.rendering import render, shade
 
 BORDER_COLUMNS = 2
@@ -102,7 +102,7 @@ class PhotoGeometricAutoencoder(nn.Module):
     def encode(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch factor embedding"]:
         """Embeddings of images in [0, 1], one per factor in storage order."""
         signed = image * 2 - 1
-        return torch.stack([self.encoders[factor.name.lower()](signed).float() for factor in FACTORS], dim=1)
+        return torch.stack([widened(self.encoders[factor.name.lower()](signed)) for factor in FACTORS], dim=1)
 
     def decode(self, embeddings: Float[Tensor, "batch factor embedding"], view_scale: float = 1.0) -> RawFactors:
         """Mix the embeddings along the causal structure and decode every factor.
@@ -136,8 +136,8 @@ class PhotoGeometricAutoencoder(nn.Module):
             factors,
             self.camera,
             self.config,
-            confidence.pixel[:, 0].float(),
-            confidence.perceptual[:, 0].float(),
+            widened(confidence.pixel[:, 0]),
+            widened(confidence.perceptual[:, 0]),
         )
 
     def _view(self, raw: Float[Tensor, "batch 6"]) -> View:

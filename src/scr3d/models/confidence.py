@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.decoders import CompactMapDecoder, doublings
 from scr3d.models.encoders import compact_encoder, reference_encoder
-from scr3d.models.layers import upsample
+from scr3d.models.layers import upsample, widened
 
 REFERENCE_EMBEDDING = 128
 REFERENCE_WIDTH = 64
@@ -74,7 +74,7 @@ class ReferenceConfidence(nn.Module):
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Confidence:
         """Confidence maps of images with values in [-1, 1]."""
         maps = self.coarse(self.encoder(image)[:, :, None, None])
-        return Confidence(F.softplus(self.fine(maps).float()), F.softplus(self.perceptual(maps).float()))
+        return Confidence(F.softplus(widened(self.fine(maps))), F.softplus(widened(self.perceptual(maps))))
 
 
 def _deconv(channels: int, out: int) -> list[nn.Module]:

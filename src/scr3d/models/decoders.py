@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.models.config import ModelConfig, Preset
-from scr3d.models.layers import group_norm, upsample
+from scr3d.models.layers import group_norm, upsample, widened
 
 REFERENCE_WIDTH = 64
 
@@ -23,7 +23,7 @@ class VectorDecoder(nn.Module):
     def forward(self, embedding: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch outputs"]:
         """Values in (-1, 1)."""
         hidden = embedding if self.hidden is None else self.hidden(embedding).relu()
-        return self.output(hidden).float().tanh()
+        return widened(self.output(hidden)).tanh()
 
 
 class CompactMapDecoder(nn.Module):
@@ -65,7 +65,7 @@ class CompactMapDecoder(nn.Module):
             maps = stage(upsample(maps) if index else maps)
             resolution = str(maps.shape[-1])
             if resolution in self.outputs:
-                output = self.outputs[resolution](maps).float()
+                output = widened(self.outputs[resolution](maps))
                 total = output if total is None else upsample(total) + output
         assert total is not None  # the constructor gives the last stage an output
         return total
@@ -123,7 +123,7 @@ class ReferenceMapDecoder(nn.Module):
         maps = self.start(embedding[:, :, None, None])
         for stage in self.stages:
             maps = stage(maps)
-        return self.head(maps).float()
+        return widened(self.head(maps))
 
 
 def _normed_conv(channels: int, out: int, kernel: int) -> list[nn.Module]:

@@ -25,11 +25,7 @@ def start_weights(path: Path, config: ModelConfig) -> dict[str, Tensor]:
         source, weights = grow(source, weights)
     fresh = PhotoGeometricAutoencoder(config).state_dict()
     if {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in weights.items()}:
-        raise CheckpointError(
-            f"{folder} holds a {source.preset} model of size {source.size}, width {source.width}, "
-            f"{source.mixing} mixing; asked for {config.preset}, size {config.size}, width {config.width}, "
-            f"{config.mixing} mixing"
-        )
+        raise CheckpointError(f"{folder} holds {_in_words(source)}; asked for {_in_words(config)}")
     return {name: weights[name] if name != "structure.mask" else value for name, value in fresh.items()}
 
 
@@ -55,6 +51,14 @@ def grow(config: ModelConfig, weights: dict[str, Tensor]) -> tuple[ModelConfig, 
             elif ".outputs." in name:
                 value.zero_()
     return larger, grown
+
+
+def _in_words(config: ModelConfig) -> str:
+    order = f" {config.order}" if config.order else ""
+    return (
+        f"a {config.preset} model of size {config.size}, width {config.width}, depth stride {config.depth_stride}, "
+        f"{config.structure}{order} structure, {config.mixing} mixing"
+    )
 
 
 def _stage_counts(weights: dict[str, Tensor]) -> dict[str, int]:

@@ -14,6 +14,11 @@ def upsample(maps: Float[Tensor, "batch channels height width"], factor: int = 2
     return F.interpolate(maps, size=(height * factor, width * factor), mode="bilinear", align_corners=True)
 
 
+def widened(values: Tensor) -> Tensor:
+    """The values in float32 if they are narrower; geometry and losses are not computed in half precision."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
 class PooledInput(nn.Module):
     """An encoder's extra first stage, one for each doubling of the image above the base size.
 

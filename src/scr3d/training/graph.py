@@ -11,7 +11,7 @@ Source: [SCR], equations 5 and 6; H and its schedule as in docs/structures.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,8 @@ class GraphLearner:
         optimiser: torch.optim.Optimizer,
         inner_batch: Callable[[int], tuple[Batch, int]],
         outer_batch: tuple[Batch, int],
-        rate: float,
+        rates: Sequence[float],
         step: int,
-        inner_steps: int,
     ) -> OuterStep:
         """Unroll inner steps, move the graph, and keep the weights and their moments.
 
@@ -121,9 +120,8 @@ class GraphLearner:
             optimiser: Adam over the weights.
             inner_batch: images and images seen of an inner step.
             outer_batch: images the weights never train on, and images seen.
-            rate: learning rate of the weights.
+            rates: learning rate of the weights in every inner step.
             step: of the weights' optimiser, before the inner steps.
-            inner_steps: how many.
         """
         graph = {STRUCTURE_PREFIX + name: value for name, value in self.structure.named_parameters()}
 
@@ -137,8 +135,7 @@ class GraphLearner:
             lambda weights, number: call(weights, inner_batch(number), False),
             before,
             self.rule,
-            rate,
-            inner_steps,
+            rates,
             self.config.first_order,
         )
         held_out = call(after.weights, outer_batch, True)

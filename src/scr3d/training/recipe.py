@@ -32,8 +32,8 @@ class Recipe:
     """Weight that it decays to."""
     smoothness_decay: float = 40_000
     """Images after which the excess has fallen to 1/e."""
-    smoothness_limit: float = math.inf
-    """Most that one second difference of depth counts: above it, creases are free."""
+    smoothness_limit: float = 0.0
+    """Most that one second difference of depth can cost, so that outlines may be creases; 0 for no limit."""
     rotation_penalty: float = 0.03
     """Weight of the mean square of the raw angles at the start, which keeps them off their limit; it decays to 0."""
     rotation_penalty_decay: float = 20_000

@@ -15,6 +15,7 @@ from scr3d.factors import Factors, cat_factors
 from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
 from scr3d.models.confidence import Confidence
+from scr3d.models.layers import widened
 from scr3d.training.recipe import Recipe
 
 
@@ -79,8 +80,8 @@ def explain_both(
         cat_factors([factors, flip_canonical(factors)]),
         model.camera,
         model.config,
-        confidence.pixel.float().transpose(0, 1).flatten(0, 1),
-        confidence.perceptual.float().transpose(0, 1).flatten(0, 1),
+        widened(confidence.pixel).transpose(0, 1).flatten(0, 1),
+        widened(confidence.perceptual).transpose(0, 1).flatten(0, 1),
         continued,
     )
     size = len(factors.canonical_depth)
@@ -139,7 +140,10 @@ def regularisation(
     """Weight and value of every regulariser that is in use."""
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
     terms = {
-        "smoothness": (recipe.smoothness_at(images_seen), lambda: smoothness_loss(raw.raw_depth, recipe.smoothness_limit)),
+        "smoothness": (
+            recipe.smoothness_at(images_seen),
+            lambda: smoothness_loss(raw.raw_depth, recipe.smoothness_limit),
+        ),
         "rotation_penalty": (recipe.rotation_penalty_at(images_seen), lambda: raw.raw_view[:, :3].square().mean()),
         "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
         "relief_penalty": (

@@ -157,7 +157,7 @@ class Trainer:
         A step without a finite loss and gradient changes nothing.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate(self.step)
         if self.graph is not None:
             if self.graph.settle_if_due(self.step, self.config.keep_going):
                 self.fabric.print(f"graph settled: {', '.join(self.graph.record()['edges'])}")
@@ -195,9 +195,8 @@ class Trainer:
                     self.images_seen + number * config.optimiser.batch_size,
                 ),
                 (outer_batch, self.images_seen + inner * config.optimiser.batch_size),
-                self.learning_rate(),
+                [self.learning_rate(self.step + number) for number in range(inner)],
                 self.step,
-                inner,
             )
         if found.finite:
             self.average.update_parameters(self.model)
@@ -206,10 +205,10 @@ class Trainer:
         values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
         return {name: float(value) for name, value in {**values, "dag_penalty": found.penalty}.items()}
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, step: int) -> float:
         """Constant, then falling linearly to a twentieth over the last part of the run."""
         optimiser = self.config.optimiser
-        left = 1 - self.step / self.config.steps
+        left = 1 - step / self.config.steps
         if left >= optimiser.final_decay:
             return optimiser.rate
         return optimiser.rate * (0.05 + 0.95 * left / optimiser.final_decay)

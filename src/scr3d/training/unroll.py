@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,8 +46,7 @@ def unroll(
     loss: Callable[[dict[str, Tensor], int], Float[Tensor, ""]],
     state: AdamState,
     rule: AdamRule,
-    rate: float,
-    steps: int,
+    rates: Sequence[float],
     first_order: bool = False,
 ) -> tuple[AdamState, list[Tensor], list[Tensor]]:
     """Take steps of Adam that can be differentiated with respect to whatever the loss depends on.
@@ -56,8 +55,7 @@ def unroll(
         loss: of the weights and the number of the step, from 0.
         state: where to start; its weights need no gradient.
         rule: the optimiser.
-        rate: learning rate.
-        steps: how many.
+        rates: learning rate of every step.
         first_order: treat the steps as constants: the result then carries no gradient.
 
     Returns:
@@ -66,7 +64,7 @@ def unroll(
     weights = {name: value if value.requires_grad else value.requires_grad_() for name, value in state.weights.items()}
     state = AdamState(weights, state.mean, state.square, state.count)
     losses, norms = [], []
-    for number in range(steps):
+    for number, rate in enumerate(rates):
         value = loss(state.weights, number)
         gradients = torch.autograd.grad(
             value, list(state.weights.values()), create_graph=not first_order, allow_unused=True
