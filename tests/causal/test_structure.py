@@ -3,11 +3,15 @@ import pytest
 import torch
 
 from scr3d.causal import (
+    PENALTIES,
     Attention,
+    MixingKind,
     Order,
+    PenaltyKind,
     StaticStructure,
     StructureKind,
     WeightForm,
+    build_mixing,
     build_structure,
     format_edges,
     is_acyclic,
@@ -153,3 +157,43 @@ def test_an_order_has_64_sub_graphs():
     assert len(set(masks)) == 64
     full = Order.parse("LDAV").mask().flatten()
     assert all((torch.tensor(mask) <= full).all() for mask in masks)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": StructureKind.GENERIC, "order": "DVAL"},
+        {"kind": StructureKind.GENERIC, "order": "DVAL", "form": WeightForm.LOW_RANK},
+        *({"kind": StructureKind.DYNAMIC, "order": "DVAL", "attention": attention} for attention in Attention),
+    ],
+)
+@pytest.mark.parametrize("mixing", list(MixingKind))
+def test_mixed_embeddings_depend_on_ancestors_alone(options, mixing):
+    torch.manual_seed(0)
+    structure = build_structure(embedding=8, **options).double()
+    mix = build_mixing(mixing, 8).double()
+    embeddings = torch.randn(1, 4, 8, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda e: mix(e, structure(e)), embeddings)
+    depends = jacobian.abs().sum(dim=(0, 2, 3, 5)) > 0
+    assert torch.equal(depends, (Order.parse("DVAL").mask() > 0) | torch.eye(4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("penalty", list(PenaltyKind))
+def test_a_known_graph_is_found_again(penalty):
+    """A toy problem: outputs are embeddings mixed along a known graph, and the learned graph has to explain them."""
+    torch.manual_seed(0)
+    known = torch.zeros(4, 4)
+    known[1, 0], known[2, 0], known[2, 1], known[3, 2] = 0.9, 0.6, 0.8, 0.7
+    structure = build_structure(StructureKind.GENERIC, 8)
+    mix = build_mixing(MixingKind.ADDITIVE, 8)
+    optimiser = torch.optim.Adam(structure.parameters(), lr=0.02)
+    for step in range(400):
+        embeddings = torch.randn(16, 4, 8)
+        error = (mix(embeddings, structure(embeddings)) - mix(embeddings, known)).square().mean()
+        loss = error + 10 * 2 ** (step / 40) * 1e-2 * PENALTIES[penalty](structure.learned_weights())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    structure.settle(0.3)
+    assert torch.equal(structure.final_weights > 0, known > 0)
+    torch.testing.assert_close(structure.final_weights, known, atol=0.1, rtol=0)
