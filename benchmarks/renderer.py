@@ -26,6 +26,7 @@ import torch.nn.functional as F
 import warp
 
 import scr3d
+from scr3d.data.dataset import Batch
 from scr3d.factors import View
 from scr3d.geometry import Camera, DepthRange
 from scr3d.losses.features import squeezenet_features
@@ -50,7 +51,7 @@ def heads(count: int, size: int, device: str) -> tuple[torch.Tensor, View]:
     hills = F.interpolate(
         torch.randn(count, 1, 8, 8, generator=generator), size=(size, size), mode="bicubic", align_corners=True
     )
-    depth = 1 + 0.1 * (start_surface(size, bump=True) + 0.2 * hills[:, 0]).tanh()
+    depth = 1 + 0.1 * (start_surface(ModelConfig(size=size)) + 0.2 * hills[:, 0]).tanh()
     draw = 2 * torch.rand(count, 6, generator=generator) - 1
     view = View((MAX_ROTATION_RAD * draw[:, :3]).to(device), (0.02 * draw[:, 3:]).to(device))
     return depth.to(device), view
@@ -89,7 +90,7 @@ def step_call(size: int, batch: int, device: str) -> Callable[[], object]:
 
     def call() -> object:
         optimiser.zero_grad(set_to_none=True)
-        training_loss(model, features, image, Recipe(), AFTER_WARMUP).total.backward()
+        training_loss(model, features, Batch(image, None), Recipe(), AFTER_WARMUP).total.backward()
         optimiser.step()
         return None
 
