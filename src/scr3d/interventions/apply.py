@@ -23,6 +23,7 @@ from scr3d.factors import FACTORS, Factor, Factors, Light, View
 from scr3d.geometry.pose import rotation_matrix
 from scr3d.interventions.kinds import FIELDS, Intervention, MixEmbedding, OnCause, OnValue, ValueFrom
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction, explain
+from scr3d.models.layers import widened
 
 LENGTH_GUARD = 1e-12
 """Least length that distances are divided by."""
@@ -153,7 +154,7 @@ def intervene(
         factors = model.decode(embeddings).factors
         for item in values:
             factors = item.value(factors, model)
-        maps = (confidence.pixel[:, 0].float(), confidence.perceptual[:, 0].float())
+        maps = (widened(confidence.pixel[:, 0]), widened(confidence.perceptual[:, 0]))
         explained = explain(factors, model.camera, model.config, *maps)
         return State(embeddings, weights.expand(len(image), -1, -1), mixed, explained)
 
@@ -192,7 +193,7 @@ def dependent(
     columns = [FACTORS.index(factor) for factor in causes]
     if one_hop or not columns:
         return edges[:, :, columns].any(dim=2)
-    reached = [set().union(*(descendants(graph, column) for column in columns)) for graph in edges.cpu()]
+    reached = [set().union(*(descendants(graph, column) for column in columns)) for graph in edges.float().cpu()]
     rows = [[index in found for index in range(len(FACTORS))] for found in reached]
     return torch.tensor(rows, device=edges.device)
 
