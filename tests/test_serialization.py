@@ -25,7 +25,7 @@ def test_json_holds_plain_values():
     record = to_json(RUN)
     assert record["data"] == "photos/mine"
     assert record["model"]["preset"] == "reference"
-    assert record["model"]["depth_range"] == {"near": 0.8, "far": 1.3, "border_share": 0.6}
+    assert record["model"]["depth_range"] == {"near": 0.8, "far": 1.3, "border_share": 0.7}
     assert record["vgg16_file"] is None
 
 

@@ -19,8 +19,8 @@ class DepthRange:
     """Depth of the nearest surface."""
     far: float = 1.1
     """Depth of the farthest surface."""
-    border_share: float = 0.6
-    """Where between near (0) and far (1) the map's left and right border lie; [U] takes 0.7."""
+    border_share: float = 0.7
+    """Where between near (0) and far (1) the map's left and right border lie ([U], implementation details)."""
 
     @property
     def border(self) -> float:

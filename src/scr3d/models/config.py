@@ -65,12 +65,12 @@ class ModelConfig:
     """How parents' embeddings enter: additive, concat (as published) or recursive."""
     depth_start: DepthStart = DepthStart.BUMP
     """Surface before training: half an ellipsoid before a plane, or flat (the papers)."""
-    start_plane: float = 0.2
+    start_plane: float = 0.35
     """Raw depth of the plane behind the ellipsoid, in half depth ranges behind the middle."""
     start_height: float = 0.8
     """How far the ellipsoid stands out before it, in half depth ranges."""
-    depth_stride: int = 2
-    """Image pixels per pixel of the compact depth decoder: 2, or 1 for finer surfaces."""
+    depth_stride: int = 1
+    """Image pixels per pixel of the compact depth decoder: 1, or 2 for a cheaper, softer surface."""
     max_rotation_deg: float = 60.0
     """Largest rotation about each axis, in degrees."""
     max_translation: float = 0.02

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from scr3d.causal import PenaltyKind, StructureKind
 from scr3d.errors import ConfigError
-from scr3d.geometry.camera import DepthRange
 from scr3d.models.config import DepthStart, ModelConfig
 from scr3d.training.recipe import RECIPES, Recipe
 
@@ -134,7 +133,6 @@ PAPER_MODEL: dict[str, Any] = {
     "depth_start": DepthStart.FLAT,
     "max_translation": 0.1,
     "start_scale": 1.0,
-    "depth_range": DepthRange(border_share=0.7),
 }
 PAPER_OPTIMISER: dict[str, Any] = {
     "rate": 1e-4,
