@@ -11,6 +11,7 @@ from scr3d.errors import ConfigError, Scr3dError
 COMMANDS = {
     "reconstruct": "turn photos into depth, normals, albedo, light, meshes and a gallery page",
     "train": "train a model on a data set, or go on with an interrupted run",
+    "search": "find the causal order that suits a data set",
     "intervene": "replace a cause or set a value in a reconstruction, and see what follows",
     "evaluate": "score a run against the truth, next to the baselines",
     "data": "make, import or export data sets",

@@ -125,21 +125,22 @@ class Trainer:
         """The model that is validated and kept."""
         return cast(PhotoGeometricAutoencoder, self.average.module)
 
-    def run(self) -> dict[str, float]:
-        """Train to the end; returns the scalars of the last validation."""
+    def run(self, until: int | None = None) -> dict[str, float]:
+        """Train to the end, or for `until` images of the run; returns the scalars of the last validation."""
         config = self.config
+        end = config.steps if until is None else min(config.steps, max(1, until // config.optimiser.batch_size))
         every = max(1, config.validate_every // config.optimiser.batch_size)
         saved = time.monotonic()
         scalars: dict[str, float] = {}
         with (
-            progress_bar(config.steps, self.step, config.optimiser.batch_size) as advance,
+            progress_bar(end, self.step, config.optimiser.batch_size) as advance,
             self._interruptible(),
         ):
-            while self.step < config.steps:
+            while self.step < end:
                 before = self.step
                 parts = self.train_step()
                 advance(parts, self.step - before)
-                last = self.step == config.steps
+                last = self.step >= end
                 if self.step // LOG_STEPS > before // LOG_STEPS:
                     self._log("train", parts)
                 if self.step // every > before // every or last:

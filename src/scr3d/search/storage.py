@@ -1,0 +1,100 @@
+"""Where a study is kept: SQLite by default, any database that Optuna knows, or a journal file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from scr3d.errors import ConfigError
+
+DATABASE = "search.db"
+JOURNAL = "journal:"
+BUSY_SECONDS = 60
+CONNECT_SECONDS = 10
+OPEN_ATTEMPTS = 4
+
+STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
+
+
+def storage_url(url: str | None, folder: Path) -> str:
+    """The URL of a study's storage; without one, a SQLite file in the folder of the search."""
+    return url or f"sqlite:///{(folder / DATABASE).absolute()}"
+
+
+def shown(url: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open a storage, or make it.
+
+    Raises:
+        ConfigError: it cannot be reached, is damaged, or its driver is not installed.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        if url.startswith(JOURNAL):
+            return _journal(url.removeprefix(JOURNAL))
+        return _database(url)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"--storage {shown(url)} needs the driver {error.name}: install it (for PostgreSQL: "
+            "pip install 'psycopg[binary]' and postgresql+psycopg://; for MySQL: pip install pymysql and mysql+pymysql://)"
+        ) from error
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ValueError, RuntimeError) as error:
+        raise unreachable(url, error) from error
+
+
+@contextmanager
+def storage_errors(url: str) -> Iterator[None]:
+    """Turns what a storage raises when it is lost into one line."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise unreachable(url, error) from error
+
+
+def unreachable(url: str, error: BaseException) -> ConfigError:
+    """The error of a storage that does not answer."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return ConfigError(
+        f"the storage {shown(url)} cannot be used: {reason}; check --storage, and that it can be reached"
+    )
+
+
+def _journal(path: str) -> BaseStorage:
+    file = Path(path.removeprefix("//"))
+    if not path or not file.absolute().parent.is_dir():
+        raise OSError(f"expected {JOURNAL}FILE in a folder that exists, got {JOURNAL}{path}")
+    return JournalStorage(JournalFileBackend(str(file)))
+
+
+def _database(url: str) -> BaseStorage:
+    for attempt in range(1, OPEN_ATTEMPTS + 1):
+        try:
+            return RDBStorage(url, engine_kwargs=_engine_options(url))
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            # Two workers that start at once both make the tables; one of them is refused and finds them made.
+            raced = not isinstance(error, OperationalError) or "exists" in str(error) or "locked" in str(error)
+            if attempt == OPEN_ATTEMPTS or not raced:
+                raise
+            time.sleep(0.2 * attempt)
+    raise AssertionError  # not reached: the last attempt returns or raises
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_SECONDS}}
+    return {"connect_args": {"connect_timeout": CONNECT_SECONDS}, "pool_pre_ping": True}
