@@ -17,9 +17,9 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from standin import notes
 
 from scr3d.search.storage import open_storage
-from standin import notes
 
 TRAINING_SECONDS = 0.3
 CANDIDATES = 24
