@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -96,6 +97,27 @@ def test_two_workers_on_bayesian_optimisation_one_killed(heads: Path, tmp_path: 
     ended = Counter(notes(out, "end"))
     assert len(ended) == CANDIDATES
     assert set(ended.values()) == {1}
+
+
+@pytest.mark.slow
+def test_a_worker_killed_again_and_again_at_any_moment_comes_to_the_end(heads: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    moments = random.Random(0)
+    process = worker(heads, out, "-", log)
+    wait_for(1, out)
+    kills = 0
+    while process.poll() is None and kills < 5:
+        time.sleep(moments.uniform(0.1, 5.0))
+        kills += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process = worker(heads, out, "-", log)
+    assert process.wait(WAIT_SECONDS) == 0, log.read_text()
+    assert kills > 1
+    study = optuna.load_study(storage=open_storage(f"sqlite:///{out}/search.db"), study_name="scr3d-search")
+    complete = [t.params["order"] for t in study.get_trials(states=[TrialState.COMPLETE])]
+    assert len(complete) == len(set(complete)) == CANDIDATES
+    assert len(notes(out, "begin")) <= CANDIDATES + kills
 
 
 @pytest.fixture
