@@ -19,7 +19,7 @@ from scr3d.geometry.camera import Camera
 from scr3d.geometry.normals import normals_from_depth
 from scr3d.models.confidence import Confidence, build_confidence
 from scr3d.models.config import ModelConfig, start_surface
-from scr3d.models.decoders import VectorDecoder, build_albedo_decoder, build_depth_decoder
+from scr3d.models.decoders import OutlineDecoder, VectorDecoder, build_albedo_decoder, build_depth_decoder
 from scr3d.models.encoders import build_encoder
 from scr3d.models.layers import upsample, widened
 from scr3d.rendering import render, shade
@@ -91,6 +91,7 @@ class PhotoGeometricAutoencoder(nn.Module):
         self.mixing = build_mixing(config.mixing, config.embedding)
         self.view_decoder = VectorDecoder(config.embedding, 6, config.start_scale, config.split)
         self.depth_decoder = build_depth_decoder(config)
+        self.outline_decoder = OutlineDecoder(config.embedding, config.outline_range) if config.adapts_outline else None
         self.light_decoder = VectorDecoder(config.embedding, 4, config.start_scale, config.split)
         self.albedo_decoder = build_albedo_decoder(config)
         self.confidence = build_confidence(config)
@@ -116,9 +117,12 @@ class PhotoGeometricAutoencoder(nn.Module):
         raw_view = self.view_decoder(by_factor[Factor.VIEW])
         raw_depth = self._full_size(self.depth_decoder(by_factor[Factor.DEPTH]))[:, 0]
         raw_depth = raw_depth - raw_depth.mean(dim=(1, 2), keepdim=True)
+        surface = self.start_surface
+        if self.outline_decoder is not None:
+            surface = start_surface(self.config, self.outline_decoder(by_factor[Factor.DEPTH]))
         factors = Factors(
             view=self._view(raw_view * view_scale),
-            canonical_depth=self._depth(raw_depth),
+            canonical_depth=self._depth(raw_depth + surface),
             light=_light(self.light_decoder(by_factor[Factor.LIGHT])),
             canonical_albedo=self.albedo_decoder(by_factor[Factor.ALBEDO]).tanh() / 2 + 0.5,
         )
@@ -147,7 +151,7 @@ class PhotoGeometricAutoencoder(nn.Module):
 
     def _depth(self, raw: Float[Tensor, "batch size size"]) -> Float[Tensor, "batch size size"]:
         near, far = self.depth_range.near, self.depth_range.far
-        depth = (near + far) / 2 + (raw + self.start_surface).tanh() * (far - near) / 2
+        depth = (near + far) / 2 + raw.tanh() * (far - near) / 2
         return depth * (1 - self.border) + self.border * self.depth_range.border
 
     def _full_size(self, maps: Tensor) -> Tensor:

@@ -69,6 +69,9 @@ class ModelConfig:
     """Raw depth of the plane behind the ellipsoid, in half depth ranges behind the middle."""
     start_height: float = 0.8
     """How far the ellipsoid stands out before it, in half depth ranges."""
+    outline_range: float = 0.0
+    """How far the ellipsoid adapts to each object: in log of its width and height, and in half frames up or down;
+    0 (the default) keeps it as it is, 0.3 is a good reach."""
     depth_stride: int = 1
     """Image pixels per pixel of the compact depth decoder: 1, or 2 for a cheaper, softer surface."""
     max_rotation_deg: float = 60.0
@@ -89,6 +92,8 @@ class ModelConfig:
             raise ConfigError(f"--model.size must be one of {', '.join(map(str, SIZES))}; got {self.size}")
         if self.width < 4 or self.width % 4:
             raise ConfigError(f"--model.width must be a multiple of 4, at least 4; got {self.width}")
+        if not 0 <= self.outline_range <= 0.5:
+            raise ConfigError(f"--model.outline-range must lie in [0, 0.5]; got {self.outline_range}")
         if not self.split and self.structure is not StructureKind.INDEPENDENT:
             raise ConfigError(
                 f"--no-split has no embeddings to mix and needs --structure independent; got {self.structure}"
@@ -104,22 +109,40 @@ class ModelConfig:
             raise ConfigError(f"depth range must satisfy 0 < near < far; got {self.depth_range}")
 
     @property
+    def adapts_outline(self) -> bool:
+        """Whether the start surface has an outline for each image."""
+        return self.depth_start is DepthStart.BUMP and self.outline_range > 0
+
+    @property
     def embedding(self) -> int:
         """Length of one factor's embedding."""
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
 
 
-def start_surface(config: ModelConfig) -> Float[Tensor, "size size"]:
+def start_surface(
+    config: ModelConfig, outline: Float[Tensor, "batch 3"] | None = None
+) -> Float[Tensor, "*batch size size"]:
     """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
 
     It knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that it is
     rounded, and that its middle stands out by nearly half of the depth range; no data set enters. Too deep is the safe
     side: under a surface that is too shallow, turns are learned with the wrong sign (docs/training.md).
+
+    Args:
+        config: size, kind and depth of the surface.
+        outline: for each image, by how much the ellipsoid is wider and higher (logarithms) and lower in the frame
+            (half frames); without it, the one surface for all.
     """
     if config.depth_start is DepthStart.FLAT:
         return torch.zeros(config.size, config.size)
     axis = torch.linspace(-1, 1, config.size)
-    level = 1 - (axis[None, :] / BUMP_HALF_WIDTH) ** 2 - (axis[:, None] / BUMP_HALF_HEIGHT) ** 2
+    x, y = axis[None, :] / BUMP_HALF_WIDTH, axis[:, None] / BUMP_HALF_HEIGHT
+    if outline is not None:
+        wider, higher, lower = outline[:, :, None, None].unbind(1)
+        axis = axis.to(outline)
+        x = axis[None, :] / (BUMP_HALF_WIDTH * wider.exp())
+        y = (axis[:, None] - lower) / (BUMP_HALF_HEIGHT * higher.exp())
+    level = 1 - x**2 - y**2
     # Rounded off at the rim, where an ellipsoid is infinitely steep.
     height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
     return torch.atanh(config.start_plane - config.start_height * height)

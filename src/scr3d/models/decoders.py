@@ -26,6 +26,25 @@ class VectorDecoder(nn.Module):
         return widened(self.output(hidden)).tanh()
 
 
+class OutlineDecoder(nn.Module):
+    """One linear layer and tanh: how the start surface's outline differs for an image; zero before training.
+
+    A smoothness penalty holds the depth map to the start surface, whose rim then stays where it is. With an outline of
+    its own for every object, the rim can follow.
+    """
+
+    def __init__(self, embedding: int, reach: float):
+        super().__init__()
+        self.reach = reach
+        self.output = nn.Linear(embedding, 3)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, embedding: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch 3"]:
+        """Logarithms of width and height against the start, and shift downwards in half frames."""
+        return self.reach * widened(self.output(embedding)).tanh()
+
+
 class CompactMapDecoder(nn.Module):
     """Bilinear enlargement and 3x3 convolutions; the map is the sum of one output per resolution.
 

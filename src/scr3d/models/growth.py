@@ -12,6 +12,8 @@ from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.io import find_model, read_model
 
+OUTLINE_PREFIX = "outline_decoder."
+
 
 def start_weights(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     """Weights for a model of `config` from a trained model of the same or of half the size.
@@ -24,6 +26,8 @@ def start_weights(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     while source.size < config.size:
         source, weights = grow(source, weights)
     fresh = PhotoGeometricAutoencoder(config).state_dict()
+    # A model without outlines of its own starts from the one for all.
+    weights = {name: value for name, value in fresh.items() if name.startswith(OUTLINE_PREFIX)} | weights
     if {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in weights.items()}:
         raise CheckpointError(f"{folder} holds {_in_words(source)}; asked for {_in_words(config)}")
     return {name: weights[name] if name != "structure.mask" else value for name, value in fresh.items()}
