@@ -1,0 +1,185 @@
+"""The order sampler: it finds good orders where ranks mean something, and loses nothing where they do not."""
+
+import time
+from collections import Counter
+
+import numpy as np
+import optuna
+import pytest
+import torch
+
+from scr3d.causal import Order, all_orders, format_edges, sub_dags
+from scr3d.errors import ConfigError
+from scr3d.search.sampler import OrderSampler
+from scr3d.search.surrogate import encode, fit_surrogate, leave_one_out, log_expected_improvement, posterior
+
+ORDERS = [str(order) for order in all_orders()]
+RANKS = np.array([order.rank for order in all_orders()])
+TRIALS = 8
+
+
+def structured_table(seed: int) -> dict[str, float]:
+    """Scores that depend on ranks: a weight for each factor's rank, one for each pair's order, and noise.
+
+    Standardised signal, noise of 0.3 of its deviation.
+    """
+    random = np.random.default_rng(seed)
+    scores = RANKS @ random.normal(size=4)
+    pairs = 0.5 * random.normal(size=(4, 4))
+    scores = scores + np.array([(pairs * (rank[:, None] < rank[None, :])).sum() for rank in RANKS])
+    scores = (scores - scores.mean()) / scores.std() + 0.3 * random.normal(size=24)
+    return dict(zip(ORDERS, scores.tolist(), strict=True))
+
+
+def unstructured_table(seed: int) -> dict[str, float]:
+    """Scores that have nothing to do with ranks."""
+    return dict(zip(ORDERS, np.random.default_rng(seed).normal(size=24).tolist(), strict=True))
+
+
+def optimise(table: dict[str, float], seed: int, trials: int = TRIALS) -> list[tuple[str, float]]:
+    sampler = OrderSampler(startup_trials=3, seed=seed)
+    scores: list[tuple[str, float]] = []
+    for number in range(trials):
+        name = sampler.propose(ORDERS, scores, [], number)
+        scores.append((name, table[name]))
+    return scores
+
+
+def share_that_finds_a_top_order(runs: int) -> float:
+    found = 0
+    for seed in range(runs):
+        table = structured_table(seed)
+        top = sorted(ORDERS, key=table.__getitem__)[:3]
+        found += any(name in top for name, _ in optimise(table, seed))
+    return found / runs
+
+
+def test_a_top_order_within_eight_trials():
+    assert share_that_finds_a_top_order(30) >= 0.9
+
+
+@pytest.mark.slow
+def test_a_top_order_within_eight_trials_in_200_runs():
+    assert share_that_finds_a_top_order(200) >= 0.9
+
+
+@pytest.mark.slow
+def test_no_worse_than_random_search_without_structure():
+    differences = []
+    for seed in range(200):
+        table = unstructured_table(seed)
+        values = np.array(list(table.values()))
+        random = np.random.default_rng(10_000 + seed)
+        by_chance = np.mean([random.permutation(values)[:TRIALS].min() for _ in range(200)])
+        differences.append(min(score for _, score in optimise(table, seed)) - by_chance)
+    error = np.std(differences) / np.sqrt(len(differences))
+    assert np.mean(differences) < 2 * error
+
+
+def test_a_study_tries_every_order_once_and_is_determined_by_its_seed():
+    table = structured_table(7)
+
+    def run(seed: int) -> list[str]:
+        study = optuna.create_study(sampler=OrderSampler(startup_trials=4, seed=seed))
+        study.optimize(lambda trial: table[trial.suggest_categorical("order", ORDERS)], n_trials=24)
+        return [trial.params["order"] for trial in study.trials]
+
+    first = run(0)
+    assert Counter(first) == Counter(ORDERS)
+    assert run(0) == first
+    assert run(1) != first
+
+
+def test_orders_under_way_are_not_proposed():
+    table = structured_table(3)
+    scores = [(name, table[name]) for name in ORDERS[:6]]
+    proposed: list[str] = []
+    for number in range(6, 12):
+        proposed.append(OrderSampler(4).propose(ORDERS, scores, proposed, number))
+    assert len(set(proposed)) == 6
+    assert not set(proposed) & set(ORDERS[:6])
+
+
+def test_a_pending_order_lowers_what_its_neighbours_promise():
+    table = structured_table(3)
+    names = ORDERS[::4]
+    model = fit_surrogate(names, [table[name] for name in names])
+    free = [name for name in ORDERS if name not in names]
+    alone = log_expected_improvement(model, free)
+    best = free[int(alone.argmax())]
+    beside = log_expected_improvement(model, free, [best])
+    assert beside[free.index(best)] < alone[free.index(best)]
+
+
+def test_repeats_allow_an_order_again_and_its_scores_are_averaged():
+    noisy = [("VDLA", 1.0), ("VDLA", 3.0), ("ALDV", 0.0), ("LADV", 5.0), ("DVAL", 4.0)]
+    mean, deviation = posterior(fit_surrogate(*zip(*noisy, strict=True)), ["VDLA", "ALDV"])
+    assert 1.0 < float(mean[0]) < 3.5
+    sampler = OrderSampler(2, repeats=True)
+    assert {sampler.propose(["ALDV"], noisy, [], number) for number in range(9)} == {"ALDV"}
+    assert (deviation > 0).all()
+
+
+def test_a_proposal_takes_less_than_a_second():
+    table = structured_table(0)
+    scores = [(name, table[name]) for name in ORDERS[:20]]
+    sampler = OrderSampler(4)
+    sampler.propose(ORDERS, scores, [], 0)
+    start = time.process_time()
+    sampler.propose(ORDERS, scores, [], 1)
+    assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize("kernel", ["l1", "mallows"])
+def test_the_surrogate_predicts_structure_and_knows_what_it_does_not(kernel):
+    table = structured_table(5)
+    seen = ORDERS[::2]
+    model = fit_surrogate(seen, [table[name] for name in seen], kernel)
+    mean, deviation = posterior(model, ORDERS)
+    truth = torch.tensor([table[name] for name in ORDERS])
+    assert torch.corrcoef(torch.stack([mean[1::2], truth[1::2].double()]))[0, 1] > 0.6
+    assert deviation[1::2].mean() > deviation[::2].mean()
+    scores = leave_one_out(ORDERS, list(table.values()), kernel)
+    assert scores["correlation"] > 0.6
+    assert scores["rmse"] < np.std(list(table.values()))
+
+
+@pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0]])
+def test_scores_that_are_all_alike(values):
+    mean, deviation = posterior(fit_surrogate(ORDERS[: len(values)], values), ORDERS)
+    torch.testing.assert_close(mean, torch.full_like(mean, 2.0), atol=0.5, rtol=0)
+    assert deviation.isfinite().all()
+
+
+def test_graphs_are_searched_too():
+    names = [format_edges(mask) for mask in sub_dags(Order.parse("VDLA"))]
+    table = {name: abs(name.count(">") - 4) + 0.1 * ("V>D" in name) for name in names}
+    assert encode(names).shape == (64, 16)
+    study = optuna.create_study(sampler=OrderSampler(startup_trials=5))
+    study.optimize(lambda trial: table[trial.suggest_categorical("edges", names)], n_trials=16)
+    assert study.best_value <= 0.1
+    assert len({trial.params["edges"] for trial in study.trials}) == 16
+
+
+def test_other_parameters_are_drawn_at_random():
+    study = optuna.create_study(sampler=OrderSampler())
+    study.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=3)
+    assert len({trial.params["rate"] for trial in study.trials}) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "kernel", "words"),
+    [
+        (["VDLA", "V>D"], "l1", "both"),
+        (["V>D"], "mallows", "compares orders"),
+        (["VDLA"], "cubic", "one of l1, mallows"),
+    ],
+)
+def test_names_that_do_not_suit_the_kernel_are_refused(names, kernel, words):
+    with pytest.raises(ConfigError, match=words):
+        encode(names, kernel)
+
+
+def test_scores_that_are_not_finite_are_refused():
+    with pytest.raises(ConfigError, match="finite scores"):
+        fit_surrogate(["VDLA", "ALDV"], [1.0, float("nan")])
