@@ -1,0 +1,94 @@
+"""Bayesian optimisation over causal orders as an Optuna sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from scr3d.search.surrogate import fit_surrogate, log_expected_improvement
+
+PARAMETERS = ("order", "edges")
+"""Parameters whose values the sampler understands; others are drawn at random."""
+
+
+class OrderSampler(optuna.samplers.BaseSampler):
+    """Proposes the order from which most improvement is expected, for studies that minimise.
+
+    Works in any study whose trials suggest one categorical parameter `order` (strings such as `VDLA`) or `edges`
+    (strings such as `V>D,V>L`):
+
+        study = optuna.create_study(sampler=OrderSampler(startup_trials=4))
+        study.optimize(lambda trial: score(trial.suggest_categorical("order", orders)), n_trials=8)
+
+    The first trials are drawn at random. Orders that have been tried or are under way are proposed again only when
+    nothing else is left, or if `repeats` allows it: then scores count as noisy observations of their order.
+    """
+
+    def __init__(self, startup_trials: int = 4, kernel: str = "l1", seed: int = 0, repeats: bool = False):
+        """Set up a sampler.
+
+        Args:
+            startup_trials: trials drawn at random before the model is asked.
+            kernel: `l1` (ranks, or edges) or `mallows` (ranks).
+            seed: of the random draws; together with the trial's number it determines them.
+            repeats: propose an order again where that promises most.
+        """
+        self.startup_trials = startup_trials
+        self.kernel = kernel
+        self.seed = seed
+        self.repeats = repeats
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing: the parameter is proposed when the trial asks for it."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing, see `infer_relative_search_space`."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The value of a parameter for a trial."""
+        if param_name not in PARAMETERS or not isinstance(param_distribution, CategoricalDistribution):
+            fallback = optuna.samplers.RandomSampler(seed=self.seed + trial.number)
+            return fallback.sample_independent(study, trial, param_name, param_distribution)
+        found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+        others = [t for t in found if t.number != trial.number and param_name in t.params]
+        done = [t for t in others if t.state is TrialState.COMPLETE and t.value is not None and np.isfinite(t.value)]
+        return self.propose(
+            [str(choice) for choice in param_distribution.choices],
+            [(t.params[param_name], float(t.value or 0.0)) for t in done],
+            [t.params[param_name] for t in others if t.state is TrialState.RUNNING],
+            trial.number,
+        )
+
+    def propose(
+        self, choices: Sequence[str], scores: Sequence[tuple[str, float]], pending: Sequence[str], number: int
+    ) -> str:
+        """The next candidate.
+
+        Args:
+            choices: all candidates.
+            scores: what has been found, lower is better.
+            pending: candidates under way.
+            number: of the proposal, for the random draws.
+        """
+        known = {name for name, _ in scores} | set(pending)
+        free = list(choices) if self.repeats else [name for name in choices if name not in known]
+        free = free or [name for name in choices if name not in pending] or list(choices)
+        random = np.random.default_rng([self.seed, number])
+        if len(known) < self.startup_trials or len(scores) < 2:
+            unknown = [name for name in free if name not in known] or free
+            return str(random.choice(unknown))
+        names, values = zip(*scores, strict=True)
+        improvement = log_expected_improvement(fit_surrogate(names, values, self.kernel), free, pending).numpy()
+        best = np.flatnonzero(improvement >= improvement.max() - 1e-9)
+        return free[int(random.choice(best))]
