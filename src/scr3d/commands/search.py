@@ -12,7 +12,8 @@ from scr3d.training.config import TrainConfig, recipe_defaults
 ABOUT = """Search for the causal order that suits a data set, or go on with an interrupted search.
 
 Run the same command several times, on any machines that reach --storage and --out, to share the work. Options of
-`scr3d train` say how each candidate is trained; --recipe robust|paper|supervised chooses their defaults (now: {recipe})."""
+`scr3d train` say how each candidate is trained; --recipe robust|paper|supervised chooses their defaults (now:
+{recipe})."""
 EXTRA = "optuna", "sqlalchemy", "botorch", "gpytorch"
 
 

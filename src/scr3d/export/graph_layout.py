@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 NODE_RADIUS = 0.42
-COLUMN_STEP, ROW_STEP, SQUARE_STEP = 1.95, 1.6, 3.2
+COLUMN_STEP, ROW_STEP, SQUARE_STEP = 2.2, 1.7, 3.2
 BENDS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.0, -1.0, 1.3, -1.3, 1.6, -1.6)
 """How far the middle of an arrow may lie beside the straight line between its nodes."""
 NUMBER_PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
@@ -23,9 +23,10 @@ ARROW_GAP = 0.05
 NODE_CLEARANCE, ARROW_CLEARANCE = 0.3, 0.35
 """Distances from other nodes' rims and from other arrows below which an arrow's path costs."""
 SAMPLES = 25
-SWEEPS = 4
+SWEEPS = 10
+STARTS = 40
 
-Points = Float[np.ndarray, "n 2"]
+Points = Float[np.ndarray, "_ 2"]
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,46 @@ def bezier(control: Points, count: int = SAMPLES) -> Points:
 def route(nodes: Points, pairs: Sequence[tuple[int, int]]) -> list[Points]:
     """Control points of an arrow for every (parent, child), bent around nodes and other arrows.
 
-    Arrows are bent one after the other, a few times over, each as is best beside all others.
+    From several starts, arrows are bent one after the other, each as is best beside all others, until none changes;
+    the best result is taken.
     """
-    choices = []
-    for parent, child in pairs:
-        # The two arrows of a mutual pair would lie on one another if they were straight.
-        bends = [bend for bend in BENDS if bend or (child, parent) not in pairs]
-        choices.append([bent_curve(nodes[parent], nodes[child], bend) for bend in bends])
-    chosen = [curves[0] for curves in choices]
+    if not pairs:
+        return []
+    # The two arrows of a mutual pair would lie on one another if they were straight.
+    curves = [
+        [bent_curve(nodes[parent], nodes[child], bend) for bend in BENDS if bend or (child, parent) not in pairs]
+        for parent, child in pairs
+    ]
+    alone = [
+        np.array([_path_cost(curve, np.delete(nodes, pair, axis=0)) for curve in choices])
+        for pair, choices in zip(pairs, curves, strict=True)
+    ]
+    together = [[_crossing_costs(first, second) for second in curves] for first in curves]
+    generator = np.random.default_rng(0)
+    best, best_cost = [0] * len(pairs), np.inf
+    for start in range(STARTS):
+        chosen = [0 if start == 0 else int(generator.integers(len(choices))) for choices in curves]
+        cost = _descend(chosen, alone, together)
+        if cost < best_cost - 1e-6:
+            best, best_cost = chosen, cost
+    return [choices[number] for choices, number in zip(curves, best, strict=True)]
+
+
+def _descend(chosen: list[int], alone: list[np.ndarray], together: list[list[np.ndarray]]) -> float:
+    """Improve a choice of curves in place until no single change helps; returns its cost."""
+    count = len(chosen)
     for _ in range(SWEEPS):
-        for number, curves in enumerate(choices):
-            distant = np.delete(nodes, pairs[number], axis=0)
-            others = [bezier(curve) for other, curve in enumerate(chosen) if other != number]
-            costs = [_path_cost(curve, distant, others) for curve in curves]
-            chosen[number] = curves[int(np.argmin(np.round(costs, 9)))]
-    return chosen
+        before = list(chosen)
+        for this in range(count):
+            costs = alone[this] + sum(together[this][o][:, chosen[o]] for o in range(count) if o != this)
+            # Rounded, so that equal costs stay equal whatever the order of summation; the first of them is taken.
+            chosen[this] = int(np.argmin(np.round(costs, 6)))
+        if chosen == before:
+            break
+    pairs = [(i, j) for i in range(count) for j in range(i)]
+    return float(
+        sum(alone[i][chosen[i]] for i in range(count)) + sum(together[i][j][chosen[i], chosen[j]] for i, j in pairs)
+    )
 
 
 def bent_curve(start: Float[np.ndarray, " 2"], stop: Float[np.ndarray, " 2"], bend: float) -> Points:
@@ -147,9 +173,7 @@ def bent_curve(start: Float[np.ndarray, " 2"], stop: Float[np.ndarray, " 2"], be
     return _part(control, outside[0] / 399, outside[-1] / 399)
 
 
-def place_numbers(
-    nodes: Points, curves: Sequence[Points], size: tuple[float, float]
-) -> list[Float[np.ndarray, " 2"]]:
+def place_numbers(nodes: Points, curves: Sequence[Points], size: tuple[float, float]) -> list[Float[np.ndarray, " 2"]]:
     """Centre of the number of every curve: on it, and clear of nodes, other curves and other numbers."""
     placed: list[np.ndarray] = []
     for number, curve in enumerate(curves):
@@ -173,19 +197,23 @@ def _inside(points: Points, centre: np.ndarray, size: tuple[float, float]) -> in
     return int((np.abs(points - centre) < np.array(size) / 2).all(axis=1).sum())
 
 
-def _path_cost(control: Points, distant: Points, others: Sequence[Points]) -> float:
+def _path_cost(control: Points, distant: Points) -> float:
+    """Cost of a curve's detour and of passing nodes closely."""
     points = bezier(control)
     length = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
     cost = 0.25 * (length - np.linalg.norm(control[2] - control[0]))
     for node in distant:
         gap = np.linalg.norm(points - node, axis=1).min() - NODE_RADIUS
         cost += 20 * max(0.0, NODE_CLEARANCE - gap)
-    # Arrows of one node meet there in any case, so only their middles are compared.
-    middle = points[4:-4]
-    for other in others:
-        gap = np.linalg.norm(middle[:, None] - other[None, 4:-4], axis=2).min()
-        cost += 3 * max(0.0, ARROW_CLEARANCE - gap)
     return float(cost)
+
+
+def _crossing_costs(first: Sequence[Points], second: Sequence[Points]) -> Float[np.ndarray, "first second"]:
+    """Cost of every pair of curves of two arrows for coming close or crossing."""
+    # Arrows of one node meet there in any case, so only their middles are compared.
+    one, two = (np.stack([bezier(curve)[4:-4] for curve in curves]) for curves in (first, second))
+    gaps = np.linalg.norm(one[:, None, :, None] - two[None, :, None, :], axis=4).min(axis=(2, 3))
+    return 3 * np.maximum(0.0, ARROW_CLEARANCE - gaps)
 
 
 def _part(control: Points, start: float, stop: float) -> Points:

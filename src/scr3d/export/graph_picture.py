@@ -112,7 +112,7 @@ def draw_graphs(panels: Sequence[GraphPanel], path: Path) -> None:
 def describe_panel(panel: GraphPanel) -> str:
     """A graph in words: its title and its edges."""
     edges = []
-    for child, parent in np.argwhere(_edges(panel)):
+    for child, parent in np.argwhere(_edges(panel)).tolist():
         text = f" {weight_text(panel, child, parent)}".replace("\n", " ") if panel.numbered else ""
         edges.append(f"{FACTORS[parent].name.lower()} → {FACTORS[child].name.lower()}{text}")
     return ": ".join(part for part in (panel.title, ", ".join(edges) or "no edges") if part)
@@ -190,8 +190,18 @@ def _draw_panel(axes: Axes, panel: GraphPanel, layout: Layout, strongest: float,
         if panel.numbered:
             text = weight_text(panel, arrow.child, arrow.parent)
             box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
+            x, y = (float(value) for value in arrow.number)
             axes.text(
-                *arrow.number, text, ha="center", va="center", fontsize=8.5, color=INK, bbox=box, zorder=3, linespacing=1.0
+                x,
+                y,
+                text,
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=INK,
+                bbox=box,
+                zorder=3,
+                linespacing=1.0,
             )
     for factor, centre in zip(FACTORS, layout.nodes, strict=True):
         _draw_node(axes, factor, centre, prefix)

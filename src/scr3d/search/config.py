@@ -105,6 +105,8 @@ class SearchConfig:
             raise ConfigError(
                 f"--trials must lie between 1 and {len(space)}, the number of {space.plural}; got {self.trials}"
             )
+        if self.kernel == "mallows" and space.parameter == "edges":
+            raise ConfigError("--kernel mallows compares orders; with --sub-dags-of take --kernel l1")
         if self.strategy is Strategy.ONE_SHOT and self.training.model.structure is StructureKind.GENERIC:
             raise ConfigError(
                 "--strategy one-shot draws the graph of every step; it cannot learn one (--structure generic)"

@@ -124,11 +124,12 @@ def log_expected_improvement(
     workers side by side do not all go to the same place.
     """
     kernel = _kernel_name(model)
+    believed = model
     if pending:
-        model = model.condition_on_observations(encode(pending, kernel), model.posterior(encode(pending, kernel)).mean)
-    seen = model.train_inputs[0]
-    best = model.posterior(seen).mean.min()
-    acquisition = LogExpectedImprovement(model, best_f=best, maximize=False)
+        x = encode(pending, kernel)
+        believed = cast(SingleTaskGP, model.condition_on_observations(x, model.posterior(x).mean))
+    best = believed.posterior(believed.train_inputs[0]).mean.min()
+    acquisition = LogExpectedImprovement(believed, best_f=best, maximize=False)
     return acquisition(encode(names, kernel)[:, None])
 
 

@@ -192,7 +192,10 @@ class GraphLearner:
         """The graph as learned and as its acyclic projection, as plain JSON values."""
         learned = self.structure.learned_weights().detach()
         settled = bool(self.structure.settled)
-        projected = self.structure.final_weights if settled else project_to_dag(learned, self.config.dag_threshold)
+        if self.constrained:
+            projected = learned
+        else:
+            projected = self.structure.final_weights if settled else project_to_dag(learned, self.config.dag_threshold)
         return {
             "learned": learned.tolist(),
             "penalty": float(self.penalty().detach()),
