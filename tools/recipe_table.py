@@ -46,7 +46,7 @@ TRIALS = {
     "r0": ("j1 with border and start plane at depth 1.0", "no difference from j1"),
     "s0": ("64x64, p0 after 70,000 images with the relief prior", "relief, turns, normals come right at once; shipped"),
     "t0": ("s0 after 30,000 images, prior on the level too, shift penalty 0.2", "rims too steep"),
-    "u0": ("32x32 from scratch with the relief prior: the default recipe", "best of the small runs"),
+    "u0": ("32x32 from scratch with the relief prior", "much better than all before"),
     "v0": ("64x64, s0 after 30,000 images, relief prior 0.5, shift penalty 0.2", "no difference in so short a run"),
     "w0": ("64x64, grown from u0 after 140,000 images", "like s0; was not trained to its end"),
     "x0": (
@@ -54,6 +54,33 @@ TRIALS = {
         "larger turns, not a better shape",
     ),
     "y0": ("64x64, s0 after 30,000 images, relief prior 0.5, falling rate", "no better, folds beside turned heads"),
+    "q1": ("u0 with border and start plane at depth 1.02", "worse"),
+    "q2": ("q1 with depth at full resolution", "clearly better than q1"),
+    "q3": ("u0 with depth at full resolution", "best at 32x32; kept as the default"),
+    "q4": ("64x64, grown from q2 after 220,000 images", "turns grow, shape does not get better"),
+    "q5": ("64x64, grown from q3 after 180,000 images", "panels beside the head hide it; falls apart"),
+    "q6": ("q5, second differences cost at most 0.2", "later, but likewise"),
+    "q7": (
+        "32x32, q3 after 180,000 images, second differences cost at most 0.1",
+        "ambient light drifts up, shape gets worse",
+    ),
+    "q8": (
+        "q6, view, depth and light rest for the first 30,000 images",
+        "keeps the shape for 100,000 images, then likewise",
+    ),
+    "q9": ("32x32, q3 after 180,000 images, flip weight 2", "worse"),
+    "q10": ("q3 after 180,000 images, a flat background behind the outline", "no difference from q3"),
+    "q11": (
+        "q3 after 180,000 images, background (where the flipped reconstruction is unsure) pulled to the border depth",
+        "rims begin to follow the head, scores do not",
+    ),
+    "q12": ("q3 after 180,000 images, smoothness on the whole surface", "rims begin to follow the head; no better"),
+    "q13": ("q11 and q12 together", "likewise more, depth of the face suffers"),
+    "q14": (
+        "q3 after 180,000 images, an outline for each object (--outline-range 0.3)",
+        "best after 20,000 images (0.50, 12.3), then drifts",
+    ),
+    "q15": ("q3 with an outline for each object from the start, falling rate", "light too strong from the start"),
 }
 
 
