@@ -14,14 +14,14 @@ from jaxtyping import Bool, Float
 
 NODE_RADIUS = 0.42
 COLUMN_STEP, ROW_STEP, SQUARE_STEP = 2.2, 1.7, 3.2
-BENDS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.0, -1.0, 1.3, -1.3, 1.6, -1.6)
+BENDS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.0, -1.0, 1.3, -1.3, 1.6, -1.6, 1.9, -1.9)
 """How far the middle of an arrow may lie beside the straight line between its nodes."""
 NUMBER_PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
 """Where on an arrow its number may stand, as a share of its length."""
 ARROW_GAP = 0.05
 """Distance of an arrow's ends from its nodes."""
-NODE_CLEARANCE, ARROW_CLEARANCE = 0.3, 0.35
-"""Distances from other nodes' rims and from other arrows below which an arrow's path costs."""
+NODE_CLEARANCE, ARROW_CLEARANCE, END_CLEARANCE = 0.3, 0.35, 0.28
+"""Distances from other nodes' rims, from other arrows, and between ends of arrows, below which a path costs."""
 SAMPLES = 25
 SWEEPS = 10
 STARTS = 40
@@ -209,11 +209,31 @@ def _path_cost(control: Points, distant: Points) -> float:
 
 
 def _crossing_costs(first: Sequence[Points], second: Sequence[Points]) -> Float[np.ndarray, "first second"]:
-    """Cost of every pair of curves of two arrows for coming close or crossing."""
-    # Arrows of one node meet there in any case, so only their middles are compared.
-    one, two = (np.stack([bezier(curve)[4:-4] for curve in curves]) for curves in (first, second))
-    gaps = np.linalg.norm(one[:, None, :, None] - two[None, :, None, :], axis=4).min(axis=(2, 3))
-    return 3 * np.maximum(0.0, ARROW_CLEARANCE - gaps)
+    """Cost of every pair of curves of two arrows for crossing, or for coming close in their middles or at their ends."""
+    one, two = (np.stack([bezier(curve) for curve in curves]) for curves in (first, second))
+
+    def gaps(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(these[:, None, :, None] - those[None, :, None, :], axis=4).min(axis=(2, 3))
+
+    middle, ends, heads = slice(6, -6), [0, -1], [-1]
+    cost = 2 * np.maximum(0.0, ARROW_CLEARANCE - gaps(one[:, middle], two[:, middle]))
+    cost += np.maximum(0.0, END_CLEARANCE - gaps(one[:, ends], two[:, ends]))
+    # Heads are broad, so two of them need more room than two tails.
+    cost += 4 * np.maximum(0.0, END_CLEARANCE - gaps(one[:, heads], two[:, heads]))
+    return cost + 1.5 * _crossings(one, two)
+
+
+def _crossings(one: Float[np.ndarray, "first n 2"], two: Float[np.ndarray, "second n 2"]) -> np.ndarray:
+    """How often every pair of two families of polylines crosses."""
+    start, stop = one[:, None, :-1, None], one[:, None, 1:, None]
+    begin, end = two[None, :, None, :-1], two[None, :, None, 1:]
+
+    def side(a: np.ndarray, b: np.ndarray, point: np.ndarray) -> np.ndarray:
+        along, to = b - a, point - a
+        return along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0] > 0
+
+    apart = side(start, stop, begin) != side(start, stop, end)
+    return (apart & (side(begin, end, start) != side(begin, end, stop))).sum(axis=(2, 3))
 
 
 def _part(control: Points, start: float, stop: float) -> Points:
