@@ -19,7 +19,8 @@ from scr3d.search.storage import open_storage
 from scr3d.search.workers import has_died, worker_identity
 
 NAMES = tuple("abcdef")
-HEARTBEAT_S = 0.1
+HEARTBEAT_S = 0.4
+"""Short, but long enough for a busy machine: a worker that is silent for several of them counts as dead."""
 
 
 class AlwaysFirst(optuna.samplers.BaseSampler):

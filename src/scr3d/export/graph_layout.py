@@ -209,7 +209,7 @@ def _path_cost(control: Points, distant: Points) -> float:
 
 
 def _crossing_costs(first: Sequence[Points], second: Sequence[Points]) -> Float[np.ndarray, "first second"]:
-    """Cost of every pair of curves of two arrows for crossing, or for coming close in their middles or at their ends."""
+    """Cost of every pair of curves of two arrows: for crossing, for close middles, for close ends."""
     one, two = (np.stack([bezier(curve) for curve in curves]) for curves in (first, second))
 
     def gaps(these: np.ndarray, those: np.ndarray) -> np.ndarray:

@@ -88,6 +88,7 @@ class Board:
         self.worker = worker_identity()
         self.distribution = CategoricalDistribution(self.names)
         self._ticks: dict[int, tuple[object, float]] = {}
+        self._judged: int | None = None
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
@@ -139,8 +140,10 @@ class Board:
                     claim = self._take(Task(self._first_free(stage, names), stage.seeds[0], stage.images))
             else:
                 return None
+            self._judged = claim.trial_id
             with self.heartbeat(claim):
                 stands = self._stands(claim, stage)
+            self._judged = None
             if stands:
                 return claim
             self._end(claim.trial_id, WITHDRAWN, "taken by a trial with a lower number")
@@ -176,7 +179,7 @@ class Board:
                 self._ticks[trial._trial_id] = (tick, since := now)
             if has_died(worker):
                 self._end(trial._trial_id, ENDED, "its worker has ended")
-            elif worker != self.worker and now - since > MISSED_TICKS * self.heartbeat_s:
+            elif trial._trial_id != self._judged and now - since > MISSED_TICKS * self.heartbeat_s:
                 self._end(trial._trial_id, ENDED, "its worker shows no sign of life")
 
     def heartbeat(self, claim: Claim) -> Heartbeat:

@@ -3,6 +3,10 @@
 The model is BoTorch's `SingleTaskGP` with standardised outcomes. With at most a few dozen scores its decay and noise
 are found on a grid, exactly and in milliseconds: the largest marginal likelihood (scale and mean in closed form) times
 mild priors, which keep a handful of scores from being explained by noise alone, or without any.
+
+Scores of trainings of several lengths make one process: the covariance of two candidates is multiplied by one that falls
+with the difference of the logarithms of their lengths, and the mean has a trend in that logarithm. Short trainings so
+say as much about long ones as the candidates that have both bear out.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -17,19 +22,23 @@ from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.exceptions.warnings import InputDataWarning
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
-from gpytorch.kernels import ScaleKernel
+from gpytorch.kernels import ProductKernel, ScaleKernel
+from gpytorch.means import Mean
 from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.causal.graph import Order, parse_edges
 from scr3d.errors import ConfigError
 from scr3d.factors import FACTORS
-from scr3d.search.kernels import KERNELS, MallowsKernel
+from scr3d.search.kernels import KERNELS, MallowsKernel, RankKernel
 
 DECAYS = torch.logspace(-2, 0.6, 27, dtype=torch.float64)
 NOISES = torch.logspace(-3, 1, 17, dtype=torch.float64)
 """Variance of the noise against that of the signal."""
+LENGTH_DECAYS = torch.logspace(-1.5, 0.7, 9, dtype=torch.float64)
+"""In the logarithm of the length of training."""
 DECAY_PRIOR = (math.log(0.2), 1.0)
+LENGTH_DECAY_PRIOR = (math.log(0.3), 1.0)
 NOISE_PRIOR = (math.log(0.1), 1.5)
 """Mean and deviation of the logarithms."""
 JITTER = 1e-8
@@ -55,62 +64,124 @@ def encode(names: Sequence[str], kernel: str = "l1") -> Float[Tensor, "n d"]:
     return torch.stack(masks).flatten(1).double()
 
 
-def fit_surrogate(names: Sequence[str], values: Sequence[float], kernel: str = "l1") -> SingleTaskGP:
+class LengthTrend(Mean):
+    """constant + slope * the last input, the logarithm of the length of training."""
+
+    def __init__(self, constant: float, slope: float):
+        super().__init__()
+        self.register_buffer("constant", torch.tensor(constant, dtype=torch.float64))
+        self.register_buffer("slope", torch.tensor(slope, dtype=torch.float64))
+
+    def forward(self, x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n"]:
+        """The mean at each input."""
+        return self.constant + self.slope * x[..., -1]
+
+
+@dataclass(frozen=True)
+class _Process:
+    """What the grid search finds, in standardised scores."""
+
+    decay: float
+    length_decay: float
+    noise: float
+    scale: float
+    constant: float
+    slope: float
+
+
+def fit_surrogate(
+    names: Sequence[str], values: Sequence[float], kernel: str = "l1", images: Sequence[int] | None = None
+) -> SingleTaskGP:
     """The Gaussian process after scores of some candidates; a candidate may have several.
 
     Args:
         names: orders, or graphs as edges.
         values: their scores, finite.
         kernel: `l1` or `mallows`.
+        images: length of the training behind each score; None: all alike.
 
     Raises:
-        ConfigError: no scores, or scores that are not finite.
+        ConfigError: no scores, scores that are not finite, or lengths that do not go with them.
     """
     y = torch.tensor(list(values), dtype=torch.float64)[:, None]
     if len(y) == 0 or not bool(y.isfinite().all()):
         raise ConfigError(f"expected finite scores of at least one candidate, got {list(values)}")
+    if images is not None and (len(images) != len(y) or min(images) <= 0):
+        raise ConfigError(f"expected a positive length of training for each of {len(y)} scores, got {list(images)}")
+    lengths = torch.tensor(list(images or [1] * len(y)), dtype=torch.float64).log()[:, None]
     x = encode(names, kernel)
-    covariance = ScaleKernel(KERNELS[kernel]()).double()
+    size = x.shape[-1]
+    of_candidates, of_lengths = KERNELS[kernel](active_dims=tuple(range(size))), RankKernel(active_dims=(size,))
     constant = len(y) < 2 or float(y.std()) < 1e-12
+    standard = torch.zeros_like(y) if constant else (y - y.mean()) / y.std()
+    found = _fit(of_candidates.distance(x, x), lengths, standard)
+    of_candidates.decay, of_lengths.decay = found.decay, found.length_decay
+    covariance = ScaleKernel(ProductKernel(of_candidates, of_lengths)).double()
+    covariance.outputscale = torch.tensor(found.scale)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputDataWarning)
         model = SingleTaskGP(
-            x, y, covar_module=covariance, outcome_transform=None if constant else Standardize(1), input_transform=None
+            torch.cat([x, lengths], dim=1),
+            y,
+            covar_module=covariance,
+            mean_module=LengthTrend(found.constant + (float(y[0]) if constant else 0.0), found.slope),
+            outcome_transform=None if constant else Standardize(1),
+            input_transform=None,
         )
-    standard = torch.zeros_like(y) if constant else (y - y.mean()) / y.std()
-    decay, noise, scale, mean = _fit(covariance.base_kernel.distance(x, x), standard)
-    covariance.base_kernel.decay = decay
-    covariance.outputscale = torch.tensor(scale)
-    model.likelihood.noise = torch.tensor([noise * scale])
-    model.mean_module.constant = mean + float(y[0]) if constant else mean
+    model.likelihood.noise = torch.tensor([found.noise * found.scale])
     return model.eval()
 
 
-def _fit(distance: Float[Tensor, "n n"], y: Float[Tensor, "n 1"]) -> tuple[float, float, float, float]:
-    """Decay, relative noise, scale and mean of the most probable process on the grid."""
+def _fit(distance: Float[Tensor, "n n"], lengths: Float[Tensor, "n 1"], y: Float[Tensor, "n 1"]) -> _Process:
+    """The most probable process on the grid."""
     n = len(y)
-    eye = torch.eye(n, dtype=torch.float64)
-    covariance = torch.exp(-DECAYS[:, None, None, None] * distance) + (NOISES[:, None, None] + JITTER) * eye
+    between = (lengths - lengths.T).abs()
+    several = bool(between.any())
+    # Of one length alone there is nothing to learn about others: the decay is the prior's, without a trend.
+    length_decays = LENGTH_DECAYS if several else torch.tensor([LENGTH_DECAY_PRIOR[0]], dtype=torch.float64).exp()
+    terms = torch.cat([torch.ones_like(y), lengths], dim=1) if several else torch.ones_like(y)
+    exponent = DECAYS[:, None, None, None, None] * distance + length_decays[:, None, None, None] * between
+    covariance = torch.exp(-exponent) + (NOISES[:, None, None] + JITTER) * torch.eye(n, dtype=torch.float64)
     factor = torch.linalg.cholesky(covariance)
-    ones = torch.ones_like(y)
-    weighted = torch.cholesky_solve(torch.cat([y, ones], dim=1).expand(*covariance.shape[:2], -1, -1), factor)
-    mean = (ones * weighted[..., :1]).sum((-1, -2)) / (ones * weighted[..., 1:]).sum((-1, -2))
-    rest = y - mean[..., None, None]
-    solved = weighted[..., :1] - mean[..., None, None] * weighted[..., 1:]
+    weighted = torch.cholesky_solve(torch.cat([y, terms], dim=1).expand(*covariance.shape[:-2], -1, -1), factor)
+    trend = torch.linalg.solve(terms.T @ weighted[..., 1:], terms.T @ weighted[..., :1])
+    rest = y - terms @ trend
+    solved = weighted[..., :1] - weighted[..., 1:] @ trend
     # The variance of standardised scores is near one: a weak inverse-gamma prior keeps it from vanishing.
     scale = ((rest * solved).sum((-1, -2)) + 1.0) / (n + 1.0)
     log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     score = -0.5 * ((n + 1) * scale.log() + log_determinant)
-    score = score - 0.5 * ((DECAYS.log() - DECAY_PRIOR[0]) / DECAY_PRIOR[1]).square()[:, None]
-    score = score - 0.5 * ((NOISES.log() - NOISE_PRIOR[0]) / NOISE_PRIOR[1]).square()[None, :]
-    row, column = divmod(int(score.argmax()), len(NOISES))
-    return float(DECAYS[row]), float(NOISES[column]), float(scale[row, column]), float(mean[row, column])
+    score = score + _log_prior(DECAYS, DECAY_PRIOR)[:, None, None]
+    score = score + _log_prior(length_decays, LENGTH_DECAY_PRIOR)[:, None] + _log_prior(NOISES, NOISE_PRIOR)
+    at = torch.unravel_index(score.argmax(), score.shape)
+    slope = float(trend[at][1, 0]) if several else 0.0
+    return _Process(
+        decay=float(DECAYS[at[0]]),
+        length_decay=float(length_decays[at[1]]),
+        noise=float(NOISES[at[2]]),
+        scale=float(scale[at]),
+        constant=float(trend[at][0, 0]),
+        slope=slope,
+    )
+
+
+def _log_prior(values: Float[Tensor, " n"], prior: tuple[float, float]) -> Float[Tensor, " n"]:
+    mean, deviation = prior
+    return -0.5 * ((values.log() - mean) / deviation).square()
 
 
 @torch.no_grad()
-def posterior(model: SingleTaskGP, names: Sequence[str]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Means and standard deviations of candidates' scores, without the noise of a single training."""
-    found = model.posterior(encode(names, _kernel_name(model)))
+def posterior(
+    model: SingleTaskGP, names: Sequence[str], images: int | None = None
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Means and standard deviations of candidates' scores, without the noise of a single training.
+
+    Args:
+        model: from `fit_surrogate`.
+        names: candidates.
+        images: length of training at which the scores are asked for; None: the longest that the model has seen.
+    """
+    found = model.posterior(_inputs(model, names, images))
     return found.mean[:, 0], found.variance[:, 0].clamp(min=0).sqrt()
 
 
@@ -118,23 +189,30 @@ def posterior(model: SingleTaskGP, names: Sequence[str]) -> tuple[Float[Tensor, 
 def log_expected_improvement(
     model: SingleTaskGP, names: Sequence[str], pending: Sequence[str] = ()
 ) -> Float[Tensor, " n"]:
-    """Logarithm of the expected improvement (downwards) over the best expected score so far.
+    """Logarithm of the expected improvement (downwards) over the best expected score so far, for the longest training.
 
     Candidates under way count as if they had come out as expected (a constant liar that believes the model), so that
     workers side by side do not all go to the same place.
     """
-    kernel = _kernel_name(model)
     believed = model
     if pending:
-        x = encode(pending, kernel)
+        x = _inputs(model, pending)
         believed = cast(SingleTaskGP, model.condition_on_observations(x, model.posterior(x).mean))
-    best = believed.posterior(believed.train_inputs[0]).mean.min()
-    acquisition = LogExpectedImprovement(believed, best_f=best, maximize=False)
-    return acquisition(encode(names, kernel)[:, None])
+    seen = believed.train_inputs[0].clone()
+    seen[:, -1] = seen[:, -1].max()
+    acquisition = LogExpectedImprovement(believed, best_f=believed.posterior(seen).mean.min(), maximize=False)
+    return acquisition(_inputs(model, names)[:, None])
+
+
+def _inputs(model: SingleTaskGP, names: Sequence[str], images: int | None = None) -> Float[Tensor, "n d"]:
+    """Candidates as the model takes them, at a length of training (None: the longest it has seen)."""
+    length = float(model.train_inputs[0][:, -1].max()) if images is None else math.log(images)
+    x = encode(names, _kernel_name(model))
+    return torch.cat([x, torch.full_like(x[:, :1], length)], dim=1)
 
 
 def _kernel_name(model: SingleTaskGP) -> str:
-    return next(name for name, kind in KERNELS.items() if type(model.covar_module.base_kernel) is kind)
+    return next(name for name, kind in KERNELS.items() if type(model.covar_module.base_kernel.kernels[0]) is kind)
 
 
 def leave_one_out(names: Sequence[str], values: Sequence[float], kernel: str) -> dict[str, float]:
@@ -149,7 +227,7 @@ def leave_one_out(names: Sequence[str], values: Sequence[float], kernel: str) ->
         others = [i for i in range(len(names)) if i != left_out]
         model = fit_surrogate([names[i] for i in others], [values[i] for i in others], kernel)
         with torch.no_grad():
-            found = model.posterior(encode([names[left_out]], kernel), observation_noise=True)
+            found = model.posterior(_inputs(model, [names[left_out]]), observation_noise=True)
         mean, variance = float(found.mean.detach()), float(found.variance.detach())
         predicted.append(mean)
         density.append(-0.5 * (math.log(2 * math.pi * variance) + (values[left_out] - mean) ** 2 / variance))
