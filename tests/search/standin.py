@@ -64,7 +64,7 @@ def config(data: Path, out: Path, **options: object) -> SearchConfig:
         validation_images=6,
         threads=1,
     )
-    return SearchConfig(training, **{"strategy": Strategy.RANDOM, "heartbeat_s": 1.0, **options})
+    return SearchConfig(training, **{"strategy": Strategy.RANDOM, "heartbeat_s": 30.0, **options})
 
 
 def main() -> None:

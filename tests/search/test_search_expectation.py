@@ -1,4 +1,4 @@
-"""From scores of several lengths to what the surrogate is told, and what it answers."""
+"""What the surrogate is told, and what it answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from standin import config, score_of
 
 from scr3d.search.config import Strategy
-from scr3d.search.expectation import expect, scores_at
+from scr3d.search.expectation import expect
 from scr3d.search.results import Observation
 from scr3d.search.strategies import promising
 
@@ -17,29 +17,18 @@ def observation(name: str, score: float, images: int, seed: int = 0) -> Observat
     return Observation(name, seed, images, score, 0.1, images, 1.0, "")
 
 
-FOUND = [
-    observation("a", 2.0, 10),
-    observation("b", 3.0, 10),
-    observation("c", 4.0, 10),
-    observation("a", 1.0, 30),
-    observation("b", 2.5, 30),
-    observation("a", 0.5, 90),
-]
-
-
-def test_scores_of_shorter_trainings_are_carried_over_by_what_the_others_gained() -> None:
-    assert scores_at(FOUND, 10) == [("a", 2.0), ("b", 3.0), ("c", 4.0)]
-    assert scores_at(FOUND, 30) == [("a", 1.0), ("b", 2.5), ("c", 4.0 - 0.75)]
-    assert scores_at(FOUND, 90) == [("a", 0.5), ("b", 2.5 - 0.5), ("c", 4.0 - 0.75 - 0.5)]
-
-
-def test_scores_of_a_length_from_which_nobody_went_on_are_left_out() -> None:
-    assert scores_at(FOUND[:3], 30) == []
-    assert scores_at([*FOUND[:3], observation("d", 1.0, 30)], 30) == [("d", 1.0)]
-
-
-def test_seeds_are_observations_of_their_own() -> None:
-    assert scores_at([observation("a", 1.0, 9), observation("a", 2.0, 9, seed=1)], 9) == [("a", 1.0), ("a", 2.0)]
+def test_scores_of_shorter_trainings_carry_over(tmp_path: Path) -> None:
+    space = config(tmp_path, tmp_path).space
+    long = sorted(space.names, key=score_of)[::6]
+    gain = 0.5
+    found = [observation(name, score_of(name) + gain, 100) for name in space.names]
+    found += [observation(name, score_of(name), 300) for name in long]
+    expected = {e.name: e.mean for e in expect(space, found, 300, "l1")}
+    # What four candidates have gained by going on is expected of the others.
+    errors = [expected[name] - score_of(name) for name in space.names]
+    assert max(abs(error) for error in errors) < gain / 2
+    later = expect(space, [*found, observation("VDLA", -99.0, 900)], 300, "l1")
+    assert {e.name: e.mean for e in later} == expected, "longer trainings than the one asked for do not count"
 
 
 def test_the_surrogate_follows_the_scores_and_is_surer_where_it_has_seen_some(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from scr3d.search.storage import open_storage
 
 TRAINING_SECONDS = 0.3
 CANDIDATES = 24
-WAIT_SECONDS = 120
+WAIT_SECONDS = 500
 STAND_IN = Path(__file__).with_name("standin.py")
 
 
