@@ -55,7 +55,7 @@ class Description:
 
 @torch.no_grad()
 def graph_weights(
-    model: PhotoGeometricAutoencoder, images: Sequence[Float[Tensor, "batch 3 size size"]] = ()
+    model: PhotoGeometricAutoencoder, images: Sequence[Float[Tensor, "_ 3 size size"]] = ()
 ) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "4 4"] | None]:
     """Mean and standard deviation over images of the weights [child, parent]; no deviation for one graph for all.
 
@@ -85,7 +85,7 @@ def _weights_without_images(model: PhotoGeometricAutoencoder) -> Tensor:
     return model.structure(blank).detach().cpu()
 
 
-def describe(path: Path | None, images: Sequence[Float[Tensor, "batch 3 size size"]] = ()) -> Description:
+def describe(path: Path | None, images: Sequence[Float[Tensor, "_ 3 size size"]] = ()) -> Description:
     """Describe a run's best model, a model folder, or the shipped model.
 
     Args:
@@ -105,7 +105,7 @@ def describe(path: Path | None, images: Sequence[Float[Tensor, "batch 3 size siz
 
 def describe_model(
     model: PhotoGeometricAutoencoder,
-    images: Sequence[Float[Tensor, "batch 3 size size"]] = (),
+    images: Sequence[Float[Tensor, "_ 3 size size"]] = (),
     provenance: dict[str, Any] | None = None,
     run: Path | None = None,
 ) -> Description:
