@@ -111,6 +111,18 @@ def test_a_pending_order_lowers_what_its_neighbours_promise():
     assert beside[free.index(best)] < alone[free.index(best)]
 
 
+def test_a_pending_order_is_believed_to_come_out_as_expected():
+    table = {name: 5 + 3 * score for name, score in structured_table(3).items()}
+    names, pending = ORDERS[::4], ORDERS[1:3]
+    model = fit_surrogate(names, [table[name] for name in names])
+    mean, _ = posterior(model, pending)
+    believed = fit_surrogate([*names, *pending], [*(table[name] for name in names), *mean.tolist()])
+    found = log_expected_improvement(model, ORDERS, pending)
+    # A model that is given the same scores, with parameters fitted anew, ranks the candidates much alike.
+    expected = log_expected_improvement(believed, ORDERS)
+    assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.9
+
+
 def test_repeats_allow_an_order_again_and_its_scores_are_averaged():
     noisy = [("VDLA", 1.0), ("VDLA", 3.0), ("ALDV", 0.0), ("LADV", 5.0), ("DVAL", 4.0)]
     mean, deviation = posterior(fit_surrogate(*zip(*noisy, strict=True)), ["VDLA", "ALDV"])
@@ -118,6 +130,34 @@ def test_repeats_allow_an_order_again_and_its_scores_are_averaged():
     sampler = OrderSampler(2, repeats=True)
     assert {sampler.propose(["ALDV"], noisy, [], number) for number in range(9)} == {"ALDV"}
     assert (deviation > 0).all()
+
+
+def test_an_order_whose_score_is_infinite_is_not_tried_again_before_the_others():
+    study = optuna.create_study(sampler=OrderSampler(startup_trials=2))
+    study.optimize(
+        lambda trial: float("inf") if trial.suggest_categorical("order", ORDERS)[0] == "V" else 1.0, n_trials=24
+    )
+    assert Counter(trial.params["order"] for trial in study.trials) == Counter(ORDERS)
+
+
+def test_pruned_trials_count_as_tried():
+    def prune(trial: optuna.Trial) -> float:
+        trial.report(float(ORDERS.index(trial.suggest_categorical("order", ORDERS))), 1)
+        raise optuna.TrialPruned
+
+    study = optuna.create_study(sampler=OrderSampler(startup_trials=2))
+    study.optimize(prune, n_trials=24)
+    assert Counter(trial.params["order"] for trial in study.trials) == Counter(ORDERS)
+
+
+def test_a_study_that_maximises_finds_the_mirrored_table_in_the_same_way():
+    table = structured_table(2)
+    proposed = []
+    for direction, sign in (("minimize", 1), ("maximize", -1)):
+        study = optuna.create_study(sampler=OrderSampler(), direction=direction)
+        study.optimize(lambda trial, s=sign: s * table[trial.suggest_categorical("order", ORDERS)], n_trials=10)
+        proposed.append([trial.params["order"] for trial in study.trials])
+    assert proposed[0] == proposed[1]
 
 
 def test_a_proposal_takes_less_than_a_second():
@@ -142,6 +182,47 @@ def test_the_surrogate_predicts_structure_and_knows_what_it_does_not(kernel):
     scores = leave_one_out(ORDERS, list(table.values()), kernel)
     assert scores["correlation"] > 0.6
     assert scores["rmse"] < np.std(list(table.values()))
+
+
+def test_short_trainings_say_something_about_long_ones():
+    table = structured_table(5)
+    random = np.random.default_rng(0)
+    short = {name: 4.0 + score + 0.2 * random.normal() for name, score in table.items()}
+    long = ORDERS[1::8]
+    names = [*ORDERS[::2], *long, *long]
+    values = [short[name] for name in names[: 12 + len(long)]] + [table[name] for name in long]
+    images = [1000] * (12 + len(long)) + [9000] * len(long)
+    truth = torch.tensor([table[name] for name in ORDERS], dtype=torch.float64)
+
+    def error(mean: torch.Tensor) -> float:
+        return float((mean - truth).square().mean().sqrt())
+
+    model = fit_surrogate(names, values, images=images)
+    both, deviation = posterior(model, ORDERS)
+    alone, _ = posterior(fit_surrogate(long, values[-len(long) :]), ORDERS)
+    assert error(both) < 0.7 * error(alone)
+    at_short, _ = posterior(model, ORDERS, images=1000)
+    assert 3.0 < float((at_short - both).mean()) < 5.0
+    # What was trained long is known better than what was trained short, and that better than what was not trained.
+    untouched = sorted(set(ORDERS) - set(names))
+    of = [deviation[[ORDERS.index(name) for name in group]].mean() for group in (long, ORDERS[::2], untouched)]
+    assert of[0] < of[1] < of[2]
+
+
+def test_unrelated_short_trainings_do_not_deceive():
+    table = structured_table(6)
+    random = np.random.default_rng(1)
+    names, images = [*ORDERS, *ORDERS[::2]], [1000] * 24 + [9000] * 12
+    values = [*random.normal(size=24).tolist(), *(table[name] for name in ORDERS[::2])]
+    mean, _ = posterior(fit_surrogate(names, values, images=images), ORDERS[1::2])
+    truth = torch.tensor([table[name] for name in ORDERS[1::2]], dtype=torch.float64)
+    assert torch.corrcoef(torch.stack([mean, truth]))[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("images", [[10], [10, 0], [10, 10, 10]])
+def test_lengths_that_do_not_go_with_the_scores_are_refused(images):
+    with pytest.raises(ConfigError, match="length of training for each of 2 scores"):
+        fit_surrogate(["VDLA", "ALDV"], [1.0, 2.0], images=images)
 
 
 @pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0]])

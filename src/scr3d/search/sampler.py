@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from scr3d.search.surrogate import fit_surrogate, log_expected_improvement
@@ -15,9 +16,11 @@ from scr3d.search.surrogate import fit_surrogate, log_expected_improvement
 PARAMETERS = ("order", "edges")
 """Parameters whose values the sampler understands; others are drawn at random."""
 
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
 
 class OrderSampler(optuna.samplers.BaseSampler):
-    """Proposes the order from which most improvement is expected, for studies that minimise.
+    """Proposes the order from which most improvement is expected.
 
     Works in any study whose trials suggest one categorical parameter `order` (strings such as `VDLA`) or `edges`
     (strings such as `V>D,V>L`):
@@ -26,7 +29,8 @@ class OrderSampler(optuna.samplers.BaseSampler):
         study.optimize(lambda trial: score(trial.suggest_categorical("order", orders)), n_trials=8)
 
     The first trials are drawn at random. Orders that have been tried or are under way are proposed again only when
-    nothing else is left, or if `repeats` allows it: then scores count as noisy observations of their order.
+    nothing else is left, or if `repeats` allows it: then scores count as noisy observations of their order. A pruned
+    trial counts with its last score, if it has any; a failed one does not count.
     """
 
     def __init__(self, startup_trials: int = 4, kernel: str = "l1", seed: int = 0, repeats: bool = False):
@@ -60,12 +64,12 @@ class OrderSampler(optuna.samplers.BaseSampler):
         if param_name not in PARAMETERS or not isinstance(param_distribution, CategoricalDistribution):
             fallback = optuna.samplers.RandomSampler(seed=self.seed + trial.number)
             return fallback.sample_independent(study, trial, param_name, param_distribution)
-        found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-        others = [t for t in found if t.number != trial.number and param_name in t.params]
-        done = [t for t in others if t.state is TrialState.COMPLETE and t.value is not None and np.isfinite(t.value)]
+        trials = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
+        others = [t for t in trials if t.number != trial.number and param_name in t.params]
+        sign = -1.0 if study.direction is StudyDirection.MAXIMIZE else 1.0
         return self.propose(
             [str(choice) for choice in param_distribution.choices],
-            [(t.params[param_name], float(t.value or 0.0)) for t in done],
+            [(t.params[param_name], _score(t, sign)) for t in others if t.state in FINISHED],
             [t.params[param_name] for t in others if t.state is TrialState.RUNNING],
             trial.number,
         )
@@ -77,7 +81,7 @@ class OrderSampler(optuna.samplers.BaseSampler):
 
         Args:
             choices: all candidates.
-            scores: what has been found, lower is better.
+            scores: what has been found, lower is better; one that is not finite only marks its order as tried.
             pending: candidates under way.
             number: of the proposal, for the random draws.
         """
@@ -85,10 +89,15 @@ class OrderSampler(optuna.samplers.BaseSampler):
         free = list(choices) if self.repeats else [name for name in choices if name not in known]
         free = free or [name for name in choices if name not in pending] or list(choices)
         random = np.random.default_rng([self.seed, number])
-        if len(known) < self.startup_trials or len(scores) < 2:
+        finite = [(name, score) for name, score in scores if np.isfinite(score)]
+        if len(known) < self.startup_trials or len(finite) < 2:
             unknown = [name for name in free if name not in known] or free
             return str(random.choice(unknown))
-        names, values = zip(*scores, strict=True)
+        names, values = zip(*finite, strict=True)
         improvement = log_expected_improvement(fit_surrogate(names, values, self.kernel), free, pending).numpy()
         best = np.flatnonzero(improvement >= improvement.max() - 1e-9)
         return free[int(random.choice(best))]
+
+
+def _score(trial: FrozenTrial, sign: float) -> float:
+    return float("nan") if trial.value is None else sign * float(trial.value)

@@ -4,9 +4,9 @@ The model is BoTorch's `SingleTaskGP` with standardised outcomes. With at most a
 are found on a grid, exactly and in milliseconds: the largest marginal likelihood (scale and mean in closed form) times
 mild priors, which keep a handful of scores from being explained by noise alone, or without any.
 
-Scores of trainings of several lengths make one process: the covariance of two candidates is multiplied by one that falls
-with the difference of the logarithms of their lengths, and the mean has a trend in that logarithm. Short trainings so
-say as much about long ones as the candidates that have both bear out.
+Scores of trainings of several lengths make one process: the covariance of two candidates is multiplied by one that
+falls with the difference of the logarithms of their lengths, and the mean has a trend in that logarithm. Short
+trainings so say as much about long ones as the candidates that have both bear out.
 """
 
 from __future__ import annotations
