@@ -7,7 +7,7 @@ import pytest
 import torch
 from gpytorch.test.base_kernel_test_case import BaseKernelTestCase
 
-from scr3d.causal import all_orders
+from scr3d.causal import Order, all_orders, sub_dags
 from scr3d.search.kernels import MallowsKernel, RankKernel
 
 RANKS = np.array([order.rank for order in all_orders()])
@@ -53,6 +53,17 @@ def test_positive_definite_on_all_orders_and_blind_to_names(kind, decay):
     assert torch.linalg.eigvalsh(matrix).min() > 1e-9
     relabelled = x[:, [2, 0, 3, 1]]
     torch.testing.assert_close(kernel(relabelled).to_dense().detach(), matrix)
+
+
+@pytest.mark.parametrize("decay", [0.05, 1.0])
+def test_graphs_covary_by_the_number_of_edges_in_which_they_differ(decay):
+    graphs = sub_dags(Order.parse("VDLA"))
+    kernel = RankKernel().double()
+    kernel.decay = decay
+    matrix = kernel(torch.stack(graphs).flatten(1).double()).to_dense().detach()
+    expected = [[np.exp(-decay * int((a != b).sum())) for b in graphs] for a in graphs]
+    np.testing.assert_allclose(matrix.numpy(), expected, rtol=1e-9)
+    assert torch.linalg.eigvalsh(matrix).min() > 1e-9
 
 
 @pytest.mark.parametrize("kind", [RankKernel, MallowsKernel])

@@ -261,6 +261,18 @@ def test_names_that_do_not_suit_the_kernel_are_refused(names, kernel, words):
         encode(names, kernel)
 
 
-def test_scores_that_are_not_finite_are_refused():
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -1e300])
+def test_scores_that_are_not_finite_are_refused(score):
     with pytest.raises(ConfigError, match="finite scores"):
-        fit_surrogate(["VDLA", "ALDV"], [1.0, float("nan")])
+        fit_surrogate(["VDLA", "ALDV"], [1.0, score])
+
+
+def test_hundreds_of_scores_of_several_lengths_take_little_time_and_memory():
+    names = [format_edges(mask) for mask in sub_dags(Order.parse("VDLA"))] * 3
+    images = [1000 * 3 ** (number % 3) for number in range(len(names))]
+    values = np.random.default_rng(0).normal(size=len(names)) + np.array([name.count(">") for name in names])
+    start = time.process_time()
+    mean, _ = posterior(fit_surrogate(names, values.tolist(), images=images), names[:64])
+    assert time.process_time() - start < 5.0
+    edges = torch.tensor([name.count(">") for name in names[:64]], dtype=torch.float64)
+    assert torch.corrcoef(torch.stack([mean, edges]))[0, 1] > 0.9

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from scr3d.search.surrogate import fit_surrogate, log_expected_improvement
+from scr3d.search.surrogate import LARGEST, fit_surrogate, log_expected_improvement
 
 PARAMETERS = ("order", "edges")
 """Parameters whose values the sampler understands; others are drawn at random."""
@@ -89,7 +89,7 @@ class OrderSampler(optuna.samplers.BaseSampler):
         free = list(choices) if self.repeats else [name for name in choices if name not in known]
         free = free or [name for name in choices if name not in pending] or list(choices)
         random = np.random.default_rng([self.seed, number])
-        finite = [(name, score) for name, score in scores if np.isfinite(score)]
+        finite = [(name, score) for name, score in scores if abs(score) < LARGEST]
         if len(known) < self.startup_trials or len(finite) < 2:
             unknown = [name for name in free if name not in known] or free
             return str(random.choice(unknown))

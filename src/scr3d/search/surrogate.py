@@ -42,6 +42,10 @@ LENGTH_DECAY_PRIOR = (math.log(0.3), 1.0)
 NOISE_PRIOR = (math.log(0.1), 1.5)
 """Mean and deviation of the logarithms."""
 JITTER = 1e-8
+LARGEST = 1e100
+"""Scores from here on count as not finite: their variance would not be."""
+FEW = 64
+"""Scores above which every second value of the grid does: the likelihood is sharp, and a Cholesky factor dear."""
 
 
 def encode(names: Sequence[str], kernel: str = "l1") -> Float[Tensor, "n d"]:
@@ -104,7 +108,7 @@ def fit_surrogate(
         ConfigError: no scores, scores that are not finite, or lengths that do not go with them.
     """
     y = torch.tensor(list(values), dtype=torch.float64)[:, None]
-    if len(y) == 0 or not bool(y.isfinite().all()):
+    if len(y) == 0 or not bool((y.abs() < LARGEST).all()):
         raise ConfigError(f"expected finite scores of at least one candidate, got {list(values)}")
     if images is not None and (len(images) != len(y) or min(images) <= 0):
         raise ConfigError(f"expected a positive length of training for each of {len(y)} scores, got {list(images)}")
@@ -134,35 +138,48 @@ def fit_surrogate(
 
 def _fit(distance: Float[Tensor, "n n"], lengths: Float[Tensor, "n 1"], y: Float[Tensor, "n 1"]) -> _Process:
     """The most probable process on the grid."""
-    n = len(y)
+    step = 1 if len(y) <= FEW else 2
     between = (lengths - lengths.T).abs()
     several = bool(between.any())
     # Of one length alone there is nothing to learn about others: the decay is the prior's, without a trend.
-    length_decays = LENGTH_DECAYS if several else torch.tensor([LENGTH_DECAY_PRIOR[0]], dtype=torch.float64).exp()
+    length_decays = LENGTH_DECAYS[::step] if several else LENGTH_DECAYS.new_tensor([math.exp(LENGTH_DECAY_PRIOR[0])])
     terms = torch.cat([torch.ones_like(y), lengths], dim=1) if several else torch.ones_like(y)
-    exponent = DECAYS[:, None, None, None, None] * distance + length_decays[:, None, None, None] * between
-    covariance = torch.exp(-exponent) + (NOISES[:, None, None] + JITTER) * torch.eye(n, dtype=torch.float64)
-    factor = torch.linalg.cholesky(covariance)
-    weighted = torch.cholesky_solve(torch.cat([y, terms], dim=1).expand(*covariance.shape[:-2], -1, -1), factor)
+    length_covariance = torch.exp(-length_decays[:, None, None] * between)
+    prior = _log_prior(length_decays, LENGTH_DECAY_PRIOR)[:, None] + _log_prior(NOISES[::step], NOISE_PRIOR)
+    best: list[tuple[float, _Process]] = []
+    # One decay at a time: the whole grid at once would need gigabytes for a few hundred scores.
+    for decay, of_decay in zip(DECAYS[::step], _log_prior(DECAYS[::step], DECAY_PRIOR), strict=True):
+        likelihood, scale, trend = _likelihood(
+            torch.exp(-decay * distance) * length_covariance, NOISES[::step], terms, y
+        )
+        probability = likelihood + prior + of_decay
+        at = torch.unravel_index(probability.argmax(), probability.shape)
+        process = _Process(
+            decay=float(decay),
+            length_decay=float(length_decays[at[0]]),
+            noise=float(NOISES[::step][at[1]]),
+            scale=float(scale[at]),
+            constant=float(trend[at][0]),
+            slope=float(trend[at][1]) if several else 0.0,
+        )
+        best.append((float(probability[at]), process))
+    return max(best, key=lambda pair: pair[0])[1]
+
+
+def _likelihood(
+    covariance: Float[Tensor, "lengths n n"], noises: Float[Tensor, " noises"], terms: Tensor, y: Float[Tensor, "n 1"]
+) -> tuple[Float[Tensor, "lengths noises"], Float[Tensor, "lengths noises"], Float[Tensor, "lengths noises terms"]]:
+    """Logarithm of the marginal likelihood, and the scale and trend at which it is largest."""
+    n = len(y)
+    noise = (noises[:, None, None] + JITTER) * torch.eye(n, dtype=torch.float64)
+    factor = torch.linalg.cholesky(covariance[:, None] + noise)
+    weighted = torch.cholesky_solve(torch.cat([y, terms], dim=1).expand(*factor.shape[:-2], -1, -1), factor)
     trend = torch.linalg.solve(terms.T @ weighted[..., 1:], terms.T @ weighted[..., :1])
-    rest = y - terms @ trend
     solved = weighted[..., :1] - weighted[..., 1:] @ trend
     # The variance of standardised scores is near one: a weak inverse-gamma prior keeps it from vanishing.
-    scale = ((rest * solved).sum((-1, -2)) + 1.0) / (n + 1.0)
+    scale = (((y - terms @ trend) * solved).sum((-1, -2)) + 1.0) / (n + 1.0)
     log_determinant = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    score = -0.5 * ((n + 1) * scale.log() + log_determinant)
-    score = score + _log_prior(DECAYS, DECAY_PRIOR)[:, None, None]
-    score = score + _log_prior(length_decays, LENGTH_DECAY_PRIOR)[:, None] + _log_prior(NOISES, NOISE_PRIOR)
-    at = torch.unravel_index(score.argmax(), score.shape)
-    slope = float(trend[at][1, 0]) if several else 0.0
-    return _Process(
-        decay=float(DECAYS[at[0]]),
-        length_decay=float(length_decays[at[1]]),
-        noise=float(NOISES[at[2]]),
-        scale=float(scale[at]),
-        constant=float(trend[at][0, 0]),
-        slope=slope,
-    )
+    return -0.5 * ((n + 1) * scale.log() + log_determinant), scale, trend[..., 0]
 
 
 def _log_prior(values: Float[Tensor, " n"], prior: tuple[float, float]) -> Float[Tensor, " n"]:
