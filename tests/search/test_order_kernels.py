@@ -57,7 +57,7 @@ def test_positive_definite_on_all_orders_and_blind_to_names(kind, decay):
 
 @pytest.mark.parametrize("decay", [0.05, 1.0])
 def test_graphs_covary_by_the_number_of_edges_in_which_they_differ(decay):
-    graphs = sub_dags(Order.parse("VDLA"))
+    graphs = list(sub_dags(Order.parse("VDLA")))
     kernel = RankKernel().double()
     kernel.decay = decay
     matrix = kernel(torch.stack(graphs).flatten(1).double()).to_dense().detach()
