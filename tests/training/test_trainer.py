@@ -53,6 +53,15 @@ def test_held_out_loss_falls(heads: Path, tmp_path: Path, order: str | None) -> 
     assert losses[-1]["coverage"] > 0.9
 
 
+def test_half_precision_is_near_full_precision(heads: Path, tmp_path: Path) -> None:
+    found = {}
+    for precision in ("32-true", "bf16-mixed"):
+        run = Trainer(config(heads, tmp_path / precision, precision=precision))
+        found[precision] = [run.train_step()["total"] for _ in range(3)]
+    assert found["bf16-mixed"] != found["32-true"]
+    np.testing.assert_allclose(found["bf16-mixed"], found["32-true"], rtol=0.02)
+
+
 def test_same_seed_same_result_other_seed_other_result(heads: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(config(heads, tmp_path / name, seed=seed))

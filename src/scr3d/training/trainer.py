@@ -14,16 +14,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
-from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError
 from scr3d.files import write_json
-from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
+from scr3d.losses.features import squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
@@ -42,10 +41,9 @@ from scr3d.training.checkpoint import (
 from scr3d.training.collapse import find_collapse
 from scr3d.training.config import TrainConfig
 from scr3d.training.graph import GraphLearner
+from scr3d.training.objective import TrainingObjective, Whole
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import progress_bar
-from scr3d.training.recipe import Recipe
-from scr3d.training.step import training_loss
 from scr3d.training.validation import validate
 
 CHECKPOINT_SECONDS = 300.0
@@ -53,22 +51,6 @@ LOG_STEPS = 50
 PICTURE_IMAGES = 8
 MAX_BAD_STEPS = 20
 """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
-
-
-class TrainingObjective(nn.Module):
-    """Model and frozen features behind one forward call, as the parallel strategies need it."""
-
-    def __init__(self, model: PhotoGeometricAutoencoder, features: FeatureNetwork, recipe: Recipe):
-        super().__init__()
-        self.model = model
-        self.features = features
-        self.recipe = recipe
-
-    def forward(self, batch: Batch, images_seen: int, held_out: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch (in training the total, else without regularisers) and the values to log."""
-        losses = training_loss(self.model, self.features, batch, self.recipe, images_seen)
-        chosen = losses.reconstruction if held_out else losses.total
-        return chosen, {name: value.detach() for name, value in losses.parts.items()}
 
 
 class Trainer:
@@ -165,7 +147,7 @@ class Trainer:
             if self.graph.bilevel and self.graph.learns_at(self.step):
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
-        total, parts = self.objective(self.data.train_batch(self.step), self.images_seen)
+        total, parts = self.objective(Whole(self.data.train_batch(self.step)), self.images_seen)
         objective = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
             objective, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
