@@ -1,31 +1,25 @@
 """What learning the graph costs: time and memory of an outer step against plain steps.
 
-    python benchmarks/bilevel.py [--size 64] [--batch 32] [--repeats 5] [--threads 1]
+    python benchmarks/bilevel.py [--size 64] [--batch 32] [--repeats 5] [--threads 1] [--out FILE]
 
-Prints one JSON object. All forms take their steps in turns in one process, so `ratio` (time for one training image
-against plain training) does not depend on the machine's other work. `peak_mib` is what the step holds at most beyond
-what was there before, measured by torch's profiler of memory on the CPU.
+All forms take their steps in turns in one process, so `ratio` (time for one training image against plain training)
+does not depend on the machine's other work. A step of a learned graph with k inner steps is one call of k training
+steps. `peak_mib` is what the call holds at most beyond what was there before, measured by torch's profiler of memory on
+the CPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.profiler import ProfilerActivity, profile
 
-import scr3d
-from scr3d.causal import StructureKind
-from scr3d.data.heads import HeadsConfig, generate
-from scr3d.models import ModelConfig
-from scr3d.training.config import GraphConfig, OptimiserConfig, TrainConfig
+from harness import Report, common_arguments, measure, prepare, run, settings, write_report
+from runs import make_data, model_config, trainer
+from scr3d.training.config import GraphConfig
 from scr3d.training.trainer import Trainer
 
 FORMS: dict[str, GraphConfig | None] = {
@@ -36,32 +30,17 @@ FORMS: dict[str, GraphConfig | None] = {
     "exact, 2 inner steps": GraphConfig(inner_steps=2),
     "exact, 5 inner steps": GraphConfig(inner_steps=5),
 }
-STEPS = 100_000
-"""Length of the pretended run, so that no schedule ends while it is timed."""
 
 
-def trainer(data: Path, out: Path, arguments: argparse.Namespace, graph: GraphConfig | None) -> Trainer:
-    """A run under way, in one of the forms."""
-    model = ModelConfig(size=arguments.size, order="VLAD")
-    if graph is not None:
-        model = replace(model, structure=StructureKind.GENERIC, order=None)
-    config = TrainConfig(
-        data=data,
-        out=out,
-        model=model,
-        graph=graph or GraphConfig(),
-        optimiser=OptimiserConfig(batch_size=arguments.batch),
-        images=STEPS * arguments.batch,
-        threads=arguments.threads,
-        device="cpu",
-    )
-    return Trainer(config)
+def training_steps(graph: GraphConfig | None) -> int:
+    """Steps of the weights in one call."""
+    return graph.inner_steps if graph is not None and graph.graph_learning == "bilevel" else 1
 
 
-def peak_mib(run: Trainer) -> float:
+def peak_mib(made: Trainer) -> float:
     """Most memory that a step holds at a time."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run.train_step()
+        made.train_step()
     changes = [
         event
         for event in profiler.profiler.kineto_results.events()
@@ -73,42 +52,44 @@ def peak_mib(run: Trainer) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common_arguments(parser)
+    parser.set_defaults(repeats=5)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--forms", nargs="+", choices=list(FORMS), default=list(FORMS), help="plain is always measured")
     arguments = parser.parse_args()
+    description = prepare(arguments)
+    forms = {name: graph for name, graph in FORMS.items() if name == "plain" or name in arguments.forms}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for split, count in (("train", 256), ("val", 256)):
-            generate(HeadsConfig(split=split, count=count, size=arguments.size), root, progress=lambda *_: None)
-        runs = {n: trainer(root, root / n.replace(" ", "-"), arguments, g) for n, g in FORMS.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for repeat in range(arguments.repeats + 1):
-            for name, run in runs.items():
-                before, start = run.step, time.perf_counter()
-                run.train_step()
-                if repeat:  # the first step compiles and fills caches
-                    seconds[name].append((time.perf_counter() - start) / (run.step - before))
-        peaks = {name: peak_mib(run) for name, run in runs.items()}
-    plain = float(np.median(seconds["plain"]))
-    record = {
-        "device": platform.machine() + " CPU",
-        "threads": arguments.threads,
-        "versions": {"scr3d": scr3d.__version__, "torch": torch.__version__},
-        "size": arguments.size,
-        "batch": arguments.batch,
-        "forms": {
-            name: {
-                "ms_per_training_step": round(1e3 * float(np.median(values)), 1),
-                "ratio": round(float(np.median(values)) / plain, 2),
-                "peak_mib": round(peaks[name], 1),
-            }
-            for name, values in seconds.items()
-        },
-    }
-    print(json.dumps(record, indent=1))
+        data = make_data(root, arguments.size, arguments.batch)
+        made = {
+            name: trainer(
+                data,
+                root / name.replace(" ", "-"),
+                model_config("compact", arguments.size, "dense" if graph is None else "generic"),
+                arguments.batch,
+                arguments.threads,
+                arguments.device,
+                graph=graph,
+            )
+            for name, graph in forms.items()
+        }
+        times = measure({name: one.train_step for name, one in made.items()}, arguments.repeats, 1, arguments.device)
+        peaks = {name: peak_mib(one) for name, one in made.items()} if arguments.device == "cpu" else {}
+    results = {}
+    for name, graph in forms.items():
+        ms = times[name].median_ms / training_steps(graph)
+        results[name] = {
+            "call": times[name],
+            "training_steps": training_steps(graph),
+            "ms_per_training_step": ms,
+            "ratio": ms / times["plain"].median_ms,
+        }
+        if peaks:
+            results[name]["peak_mib"] = peaks[name]
+    write_report(arguments.out, Report("bilevel", settings(arguments), description, results))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,22 +1,21 @@
 """How many synthetic heads a second, against the slow reference in numpy.
 
-    python benchmarks/generator.py [--sizes 64 128 256] [--seconds 5] [--threads 1] [--device cpu]
+    python benchmarks/generator.py [--sizes 64 128 256] [--repeats 20] [--reference-repeats 1] [--threads 1]
 
-Prints one JSON object. Rates count the whole way to the arrays of a store, without writing them to disk. The
-rate per processor second tells what a busy machine would do if it were idle.
+Rates count the whole way to the arrays of a store, without writing them to disk: train samples, four views of each
+head. The sizes take turns. `times_as_fast` compares the processor time of one sample with that of the reference, which
+makes the same sample by brute force and is measured afterwards, as it takes seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
+from collections.abc import Callable
+from itertools import count
 
 import numpy as np
-import torch
-import warp
 
+from harness import Report, common_arguments, measure, prepare, run, settings, write_report
 from scr3d.data.heads import HeadsConfig, sample, to_arrays
 from scr3d.data.heads._reference import render_reference
 from scr3d.data.heads.identity import draw_identities
@@ -24,51 +23,53 @@ from scr3d.data.heads.scene import draw_scenes
 from scr3d.geometry import Camera
 
 
-def measure(size: int, seconds: float, device: str) -> dict[str, float]:
-    """Samples a second of train samples, four views of each head."""
-    config = HeadsConfig(size=size)
-    to_arrays(sample(config, np.arange(4), device))  # compiles the kernels
-    done, wall, cpu = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - wall < seconds:
-        to_arrays(sample(config, np.arange(done, done + config.block), device))
-        done += config.block
-    return {
-        "samples_per_s": done / (time.perf_counter() - wall),
-        "samples_per_cpu_s": done / (time.process_time() - cpu),
-    }
+def block_call(size: int, device: str) -> Callable[[], object]:
+    """The next block of samples with every call."""
+    config, blocks = HeadsConfig(size=size), count()
+
+    def call() -> object:
+        first = next(blocks) * config.block
+        return to_arrays(sample(config, np.arange(first, first + config.block), device))
+
+    return call
 
 
-def measure_reference(size: int) -> float:
-    """Processor seconds of one sample by the reference."""
+def reference_call(size: int) -> Callable[[], object]:
+    """One sample by the reference."""
     config, index = HeadsConfig(size=size), np.array([0])
     identities, scenes = draw_identities(0, "train", index), draw_scenes(0, "train", index)
-    start = time.process_time()
-    render_reference(identities, 0, scenes, 0, Camera(size, size), config.subsamples)
-    return time.process_time() - start
+    return lambda: render_reference(identities, 0, scenes, 0, Camera(size, size), config.subsamples)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common_arguments(parser)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
-    parser.add_argument("--seconds", type=float, default=5.0, help="time spent on each size")
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; Warp uses one")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--reference-repeats", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    results = {}
-    for size in arguments.sizes:
-        rates = measure(size, arguments.seconds, arguments.device)
-        reference = measure_reference(size)
-        results[str(size)] = {
-            **{name: round(rate, 1) for name, rate in rates.items()},
-            "reference_cpu_s_per_sample": round(reference, 3),
-            "times_faster_than_reference": round(rates["samples_per_cpu_s"] * reference),
-        }
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "warp": warp.__version__}
-    print(
-        json.dumps({"device": arguments.device, "threads": arguments.threads, **versions, "sizes": results}, indent=1)
+    description = prepare(arguments)
+    sizes = {str(size): size for size in arguments.sizes}
+    times = measure(
+        {name: block_call(size, arguments.device) for name, size in sizes.items()},
+        arguments.repeats,
+        device=arguments.device,
     )
+    references = measure(
+        {name: reference_call(size) for name, size in sizes.items()}, arguments.reference_repeats, warmup=0
+    )
+    results = {}
+    for name, size in sizes.items():
+        block = HeadsConfig(size=size).block
+        results[name] = {
+            "block": times[name],
+            "samples": block,
+            "samples_per_s": 1e3 * block / times[name].median_ms,
+            "samples_per_cpu_s": 1e3 * block / times[name].cpu_ms,
+            "reference_sample": references[name],
+            "times_as_fast": references[name].cpu_ms * block / times[name].cpu_ms,
+        }
+    write_report(arguments.out, Report("generator", settings(arguments), description, results))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

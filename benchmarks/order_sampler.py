@@ -19,18 +19,15 @@ other 23.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from itertools import accumulate
 from math import comb
 from pathlib import Path
 
 import numpy as np
-import torch
 
-import scr3d
+from harness import Report, prepare, run, settings, write_report
 from scr3d.causal import all_orders
-from scr3d.files import write_bytes
 from scr3d.search.kernels import KERNELS
 from scr3d.search.sampler import OrderSampler
 from scr3d.search.surrogate import leave_one_out
@@ -115,25 +112,18 @@ def main() -> None:
     parser.add_argument("--startup", type=int, default=3)
     parser.add_argument("--noise", type=float, default=0.3)
     parser.add_argument("--tables", type=int, default=40, help="tables for leave-one-out")
-    parser.add_argument("--out", type=Path, default=Path("results/search/sampler.json"))
+    parser.add_argument("--out", type=Path, help="JSON file of the report; without it the report is printed")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    description = prepare(argparse.Namespace(threads=1, device="cpu"))
     random_share = [1 - comb(len(ORDERS) - TOP, n) / comb(len(ORDERS), n) for n in range(1, arguments.trials + 1)]
-    settings = {key: value for key, value in vars(arguments).items() if key != "out"}
-    result: dict[str, object] = {
-        "scr3d": scr3d.__version__,
-        **settings,
-        "random_top_3": [round(share, 3) for share in random_share],
-    }
+    results: dict[str, object] = {"random_top_3": random_share}
     for kernel in KERNELS:
-        result[kernel] = {
+        results[kernel] = {
             kind: measure(kind, kernel, arguments) | {"leave_one_out": predictions(kind, kernel, arguments)}
             for kind in TABLES
         }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
-    print(json.dumps(result, indent=1))
+    write_report(arguments.out, Report("order_sampler", settings(arguments), description, results))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

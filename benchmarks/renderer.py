@@ -1,8 +1,6 @@
 """How long the renderer takes, by itself and as a share of a training step.
 
-    python benchmarks/renderer.py [--size 64] [--batch 32] [--repeats 30] [--threads 1] [--device cpu]
-
-Prints one JSON object, times in milliseconds (median, quartiles and minimum over the repeats):
+    python benchmarks/renderer.py [--size 64] [--batch 32] [--repeats 30] [--threads 1] [--device cpu] [--out FILE]
 
     visibility   which triangle each pixel shows, for 128 maps
     render       the whole renderer for the maps of one step (plain and flipped), forward and backward
@@ -15,17 +13,12 @@ their medians. Processor time is given as well: it says what an idle machine wou
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-import warp
 
-import scr3d
+from harness import Report, common_arguments, measure, prepare, run, settings, write_report
 from scr3d.data.dataset import Batch
 from scr3d.factors import View
 from scr3d.geometry import Camera, DepthRange
@@ -35,7 +28,6 @@ from scr3d.models.autoencoder import channels_last
 from scr3d.models.config import start_surface
 from scr3d.rendering import render
 from scr3d.rendering.heightfield import visible_triangles
-from scr3d.runtime import keep_freed_memory
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import training_loss
 
@@ -97,41 +89,14 @@ def step_call(size: int, batch: int, device: str) -> Callable[[], object]:
     return call
 
 
-def measure(calls: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, dict[str, float]]:
-    """Time every call in turns."""
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    processor: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 2):
-        for name, call in calls.items():
-            start, start_processor = time.perf_counter(), time.process_time()
-            call()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if repeat >= 2:  # the first calls compile and fill caches
-                wall[name].append(1e3 * (time.perf_counter() - start))
-                processor[name].append(1e3 * (time.process_time() - start_processor))
-    return {name: statistics(wall[name], processor[name]) for name in calls}
-
-
-def statistics(wall: list[float], processor: list[float]) -> dict[str, float]:
-    """Milliseconds, rounded."""
-    low, median, high = np.percentile(wall, [25, 50, 75])
-    found = {"median_ms": median, "quartile_1_ms": low, "quartile_3_ms": high, "min_ms": min(wall)}
-    found["processor_median_ms"] = np.median(processor)
-    found["processor_min_ms"] = min(processor)
-    return {name: round(float(value), 2) for name, value in found.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common_arguments(parser)
+    parser.set_defaults(repeats=30)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32, help="images of a training step; twice as many are rendered")
-    parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; Warp uses one on the CPU")
-    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
+    description = prepare(arguments)
     size, maps, device = arguments.size, 2 * arguments.batch, arguments.device
     times = measure(
         {
@@ -141,29 +106,19 @@ def main() -> None:
             "step": step_call(size, arguments.batch, device),
         },
         arguments.repeats,
-        device,
+        device=device,
     )
-    record = {
-        "device": torch.cuda.get_device_name() if device != "cpu" else platform.machine() + " CPU",
-        "threads": arguments.threads,
-        "versions": {
-            "scr3d": scr3d.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "warp": warp.__version__,
-        },
-        "size": size,
+    results = {
         "maps": {"visibility": VISIBILITY_MAPS, "render": maps},
-        "batch": arguments.batch,
         "times": times,
         "share": {
-            "median": round(times["render"]["median_ms"] / times["step"]["median_ms"], 4),
-            "min": round(times["render"]["min_ms"] / times["step"]["min_ms"], 4),
-            "processor": round(times["render"]["processor_median_ms"] / times["step"]["processor_median_ms"], 4),
+            "median": times["render"].median_ms / times["step"].median_ms,
+            "minimum": times["render"].minimum_ms / times["step"].minimum_ms,
+            "processor": times["render"].cpu_ms / times["step"].cpu_ms,
         },
     }
-    print(json.dumps(record, indent=1))
+    write_report(arguments.out, Report("renderer", settings(arguments), description, results))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
