@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from scr3d.export import outputs
 from scr3d.export.media import read_depth_png
 from scr3d.export.outputs import light_origin
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, save_model
-from scr3d.reconstruct import Animation, ReconstructOptions, Texture, reconstruct_files, unique_name
+from scr3d.reconstruct import Animation, Output, ReconstructOptions, Texture, reconstruct_files, unique_name
 
 QUICK = ReconstructOptions(render_size=48, frames=4)
 STILL = ReconstructOptions(render_size=32, animation=Animation.NONE)
@@ -117,6 +118,84 @@ def test_options_change_what_is_written(photos, tmp_path, model):
     assert "turntable.gif" in (tmp_path / "out" / "index.html").read_text("utf-8")
 
 
+def test_only_the_wanted_kinds_are_written(photos, tmp_path, model):
+    files = {
+        Output.ARRAYS: {"arrays.npz"},
+        Output.DEPTH: {"view_depth.png", "canonical_depth.png"},
+        Output.MESH: {"mesh.glb"},
+        Output.OBJ: {"mesh.obj", "mesh.mtl", "mesh.png"},
+        Output.PLY: {"mesh.ply"},
+    }
+    for output, expected in files.items():
+        options = ReconstructOptions(only=(output,))
+        report = reconstruct_files([photos / "a.png"], tmp_path / output, model, options=options)
+        assert set(names(report.folders[0])) == {"factors.json", *expected}
+        assert report.page is None
+        assert names(tmp_path / output) == ["a"]
+        record = json.loads((report.folders[0] / "factors.json").read_text())
+        assert bool(record["depth_images"]) == (output is Output.DEPTH)
+    # A result without arrays is a result all the same, and is replaced.
+    options = ReconstructOptions(only=(Output.PICTURES, Output.PAGE), render_size=32)
+    report = reconstruct_files([photos / "a.png"], tmp_path / "mesh", model, options=options)
+    assert names(tmp_path / "mesh") == ["a", "index.html"]
+    assert {"overview.png", "normals.png"} <= set(names(report.folders[0]))
+    assert not {"mesh.glb", "arrays.npz", "turntable.mp4", "view_depth.png"} & set(names(report.folders[0]))
+    page = report.page.read_text("utf-8")
+    assert "overview.png" in page
+    assert "mesh.glb" not in page
+
+
+def test_threads_change_nothing_but_the_time(photos, tmp_path, model, capsys):
+    for number in range(9):
+        shutil.copy(photos / "b & <c>.png", photos / f"copy-{number}.png")
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 3):
+            options = ReconstructOptions(only=(Output.ARRAYS, Output.MESH), batch_size=2)
+            out = tmp_path / str(threads)
+            report = reconstruct_files([photos], out, model, options=options, threads=threads)
+            assert torch.get_num_threads() == threads
+            assert "12 reconstructed, 1 skipped" in capsys.readouterr().out
+            assert [path.name for path, _ in report.skipped] == ["broken.png"]
+            found.append(
+                {
+                    folder.name: (np.load(folder / "arrays.npz")["image"], (folder / "mesh.glb").read_bytes())
+                    for folder in report.folders
+                }
+            )
+    finally:
+        torch.set_num_threads(before)
+    assert list(found[0]) == list(found[1])
+    for name, (image, mesh) in found[0].items():
+        np.testing.assert_array_equal(image, found[1][name][0])
+        assert mesh == found[1][name][1]
+
+
+def test_an_error_in_a_thread_stops_the_others(photos, tmp_path, model, monkeypatch):
+    for number in range(20):
+        shutil.copy(photos / "a.png", photos / f"copy-{number:02}.png")
+    written = []
+
+    def fill(folder, sample, options):
+        written.append(sample.name)
+        if len(written) > 3:
+            raise OSError(28, "No space left on device")
+        return write_outputs(folder, sample, options)
+
+    write_outputs = outputs.write_outputs
+    monkeypatch.setattr(outputs, "write_outputs", fill)
+    options = ReconstructOptions(only=(Output.DEPTH,), batch_size=1)
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(ConfigError, match="No space left"):
+            reconstruct_files([photos], tmp_path / "out", model, options=options, threads=2)
+    finally:
+        torch.set_num_threads(before)
+    assert len(written) < 12
+    assert len(names(tmp_path / "out")) == 3
+
+
 def test_a_second_run_replaces_results_but_nothing_else(photos, tmp_path, model):
     out = tmp_path / "out"
     (out / "a").mkdir(parents=True)
@@ -175,6 +254,11 @@ def test_a_full_disk_is_one_clear_line(photos, tmp_path, model, monkeypatch):
     monkeypatch.setattr(outputs, "export_obj", fill)
     with pytest.raises(ConfigError, match="No space left"):
         reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=STILL)
+
+
+def test_contradicting_outputs_are_refused():
+    with pytest.raises(ConfigError, match="--animation none"):
+        ReconstructOptions(only=(Output.ANIMATIONS,), animation=Animation.NONE)
 
 
 @pytest.mark.parametrize("wrong", [{"render_size": 4}, {"frames": 1}, {"max_yaw_deg": 95}, {"batch_size": 0}])

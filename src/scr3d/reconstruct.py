@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scr3d.errors import ConfigError, DataError
-from scr3d.export.options import Animation, ReconstructOptions, Texture
+from scr3d.export.options import Animation, Output, ReconstructOptions, Texture
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import Console
 
     from scr3d.export.gallery import GalleryEntry
     from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 
-__all__ = ["Animation", "ReconstructOptions", "ReconstructReport", "Texture", "reconstruct_files"]
+__all__ = ["Animation", "Output", "ReconstructOptions", "ReconstructReport", "Texture", "reconstruct_files"]
 
 PAGE = "index.html"
 LONGEST_NAME = 200
@@ -30,13 +34,13 @@ class ReconstructReport:
     """What a run has done.
 
     Attributes:
-        page: the gallery page.
+        page: the gallery page; None where it is not wanted.
         folders: one per reconstructed image, in the order of the page.
         skipped: images that could not be used, and why.
         seconds: duration of the run.
     """
 
-    page: Path
+    page: Path | None
     folders: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
     seconds: float
@@ -46,10 +50,26 @@ class ReconstructReport:
 class _Run:
     """What has been done so far."""
 
-    taken: set[str] = field(default_factory=lambda: {PAGE})
     entries: list[GalleryEntry] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def add(self, part: _Run) -> None:
+        """Append what one part of the photos has led to."""
+        self.entries += part.entries
+        self.folders += part.folders
+        self.skipped += part.skipped
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every photo."""
+
+    network: PhotoGeometricAutoencoder
+    model_name: str
+    options: ReconstructOptions
+    advance: Callable[[], None]
+    stop: threading.Event
 
 
 def reconstruct_files(
@@ -58,11 +78,12 @@ def reconstruct_files(
     model: Path | None = None,
     device: str | torch.device = "cpu",
     options: ReconstructOptions | None = None,
+    threads: int = 0,
 ) -> ReconstructReport:
     """Reconstruct every image and write the results and a gallery page.
 
     Each image gets a folder OUT/<stem>/ that appears when it is whole; one of an earlier run is replaced.
-    Unusable images are skipped, named and counted.
+    Unusable images are skipped, named and counted. Several images are worked on at a time, one in each thread.
 
     Args:
         images: image files, and folders whose images are taken.
@@ -70,6 +91,7 @@ def reconstruct_files(
         model: run or weights to use; None takes the shipped model.
         device: where the model runs.
         options: what is written.
+        threads: CPU threads; 0 takes all.
 
     Raises:
         DataError: there is no usable image.
@@ -83,22 +105,27 @@ def reconstruct_files(
     _check_out(out)
     name = "shipped" if model is None else str(model)
     if paths:
-        network = _load(model, device)
+        from scr3d.models.io import load_model
+        from scr3d.runtime import find_device, use_threads
+
+        count = use_threads(threads)
+        network = load_model(model, find_device(device)).eval()
         try:
-            _reconstruct_all(paths, out, network, name, options, run, console)
+            _reconstruct_all(name_folders(paths, out), network, name, options, count, run, console)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {out}: {error.strerror or error}; free space or choose another"
             ) from error
     for path, reason in run.skipped:
         console.print(f"skipped {path}: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    if not run.entries:
+    if not run.folders:
         raise DataError(_nothing_left(images, run))
-    page = _write_page(out, run, name)
+    page = _write_page(out, run, name) if options.writes(Output.PAGE) else None
     seconds = time.monotonic() - start
     counted = f"{len(run.folders)} reconstructed" + (f", {len(run.skipped)} skipped" if run.skipped else "")
     console.print(f"{counted} in {seconds:.1f} s", markup=False, highlight=False)
-    console.print(f"gallery: {page.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    where = f"folders: {out.resolve()}" if page is None else f"gallery: {page.resolve()}"
+    console.print(where, markup=False, highlight=False, soft_wrap=True)
     return ReconstructReport(page, tuple(run.folders), tuple(run.skipped), seconds)
 
 
@@ -131,86 +158,108 @@ def _check_out(out: Path) -> None:
             return
 
 
-def _load(model: Path | None, device: str | torch.device) -> PhotoGeometricAutoencoder:
-    import torch
+def name_folders(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Folder of the results of every photo; what is there already and is not a result of this program stays."""
+    from scr3d.export.outputs import is_output_folder
 
-    from scr3d.models import load_model
-
-    try:
-        place = torch.device(device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {str(device)!r} is not available here; use --device cpu") from error
-    return load_model(model, place).eval()
+    taken, folders = {PAGE}, {}
+    for path in paths:
+        folder = out / unique_name(path.stem, taken)
+        # Something of that name which is not a result of this program is nobody's to replace.
+        while folder.exists() and not is_output_folder(folder):
+            folder = out / unique_name(path.stem, taken)
+        folders[path] = folder
+    return folders
 
 
 def _reconstruct_all(
-    paths: list[Path],
-    out: Path,
+    folders: dict[Path, Path],
     network: PhotoGeometricAutoencoder,
     model_name: str,
     options: ReconstructOptions,
+    threads: int,
     run: _Run,
-    console: Any,
+    console: Console,
 ) -> None:
-    import torch
+    """Every part of the photos goes through reading, network and writing in a thread of its own.
+
+    Most of that time is spent outside of the interpreter. With one part alone, torch has the threads.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from scr3d.export.outputs import Sample, single
+    from scr3d.runtime import use_threads
 
-    size = network.config.size
-    place = next(network.parameters()).device
+    size = max(1, min(options.batch_size, -(-len(folders) // threads)))
+    pairs = iter(folders.items())
+    parts = list(iter(lambda: dict(islice(pairs, size)), {}))
     columns = (TextColumn("reconstructing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress, torch.no_grad():
-        task = progress.add_task("", total=len(paths))
-        for start in range(0, len(paths), options.batch_size):
-            chunk = paths[start : start + options.batch_size]
-            read = list(_read(chunk, size, options.render_size, run))
-            progress.advance(task, len(chunk) - len(read))
-            if not read:
-                continue
-            results = network.reconstruct(torch.stack([image for _, image, _ in read]).to(place))
-            for index, (path, _, crop) in enumerate(read):
-                name = _printable(path.name)
-                one = single(results, index)
-                sample = Sample(name, crop, one, network.camera, network.depth_range, model_name)
-                _write_one(path, out, sample, options, run)
-                progress.advance(task)
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(folders))
+        job = _Job(network, model_name, options, lambda: progress.advance(task), threading.Event())
+        if len(parts) == 1 or threads == 1:
+            for part in parts:
+                run.add(_reconstruct_part(part, job))
+            return
+        # The first part by itself: kernels are compiled and loaded in one thread.
+        use_threads(1)
+        try:
+            run.add(_reconstruct_part(parts[0], job))
+            with ThreadPoolExecutor(threads) as pool:
+                waiting = [pool.submit(_reconstruct_part, part, job) for part in parts[1:]]
+                try:
+                    for done in waiting:
+                        run.add(done.result())
+                except BaseException:
+                    job.stop.set()
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    raise
+        finally:
+            use_threads(threads)
+
+
+def _reconstruct_part(folders: dict[Path, Path], job: _Job) -> _Run:
+    """Reconstruct some photos in one batch."""
+    import torch
+
+    from scr3d.export.outputs import Sample, single, write_outputs
+    from scr3d.files import atomic_folder
+
+    network, run = job.network, _Run()
+    place = network.border.device
+    shown = job.options.render_size if job.options.writes(Output.PICTURES) else 0
+    read = list(_read(folders, network.config.size, shown, run))
+    for _ in range(len(folders) - len(read)):
+        job.advance()
+    if not read or job.stop.is_set():
+        return run
+    with torch.no_grad():
+        results = network.reconstruct(torch.stack([image for _, image, _ in read]).to(place))
+        for index, (path, _, crop) in enumerate(read):
+            if job.stop.is_set():
+                break
+            one = single(results, index)
+            sample = Sample(_printable(path.name), crop, one, network.camera, network.depth_range, job.model_name)
+            with atomic_folder(folders[path]) as temporary:
+                entry = write_outputs(temporary, sample, job.options)
+            run.entries.append(replace(entry, folder=folders[path].name))
+            run.folders.append(folders[path])
+            job.advance()
+    return run
 
 
 def _read(
     paths: Iterable[Path], size: int, display_size: int, run: _Run
 ) -> Iterator[tuple[Path, torch.Tensor, torch.Tensor]]:
     """(path, image for the model, crop for display) of every readable file."""
-    import torch
-
-    from scr3d.data.images import center_square, read_image, resize
+    from scr3d.data.photos import as_tensor, read_square
 
     for path in paths:
         try:
-            square = center_square(read_image(path))
+            square = read_square(path)
         except DataError as error:
             run.skipped.append((path, _without_path(str(error), path)))
             continue
-        display = resize(square, min(len(square), max(size, display_size)))
-        image, crop = (torch.from_numpy(x).movedim(-1, 0).contiguous() for x in (resize(square, size), display))
-        yield path, image, crop
-
-
-def _write_one(path: Path, out: Path, sample: Any, options: ReconstructOptions, run: _Run) -> None:
-    from dataclasses import replace
-
-    from scr3d.export.outputs import is_output_folder, write_outputs
-    from scr3d.files import atomic_folder
-
-    folder = out / unique_name(path.stem, run.taken)
-    # Something of that name which is not a result of this program is nobody's to replace.
-    while folder.exists() and not is_output_folder(folder):
-        folder = out / unique_name(path.stem, run.taken)
-    with atomic_folder(folder) as temporary:
-        entry = write_outputs(temporary, sample, options)
-    run.entries.append(replace(entry, folder=folder.name))
-    run.folders.append(folder)
+        yield path, as_tensor(square, size), as_tensor(square, min(len(square), max(size, display_size)))
 
 
 def unique_name(stem: str, taken: set[str]) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from scr3d.export.gallery import PREVIEW_SIZE, GalleryEntry, Picture, mesh_preview, write_gallery
 from scr3d.export.media import write_animation, write_png
+from scr3d.export.mesh import mesh_from_depth
 from scr3d.geometry import Camera, DepthRange
 
 NASTY = 'a&b <i>"quo\'ted" </script><script>alert(1)</script> #1 100%?.png'
@@ -36,7 +37,8 @@ def preview(size=24, trim=2):
     axis = torch.linspace(-1, 1, size)
     depth = 1 - 0.05 * torch.exp(-2 * (axis[None, :] ** 2 + axis[:, None] ** 2))
     texture = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0))
-    return depth, mesh_preview(depth, texture, Camera(size, size), DepthRange(), trim)
+    png = mesh_from_depth(depth, texture, Camera(size, size)).texture_png
+    return depth, mesh_preview(depth, png, Camera(size, size), DepthRange(), trim)
 
 
 @pytest.fixture

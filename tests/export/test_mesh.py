@@ -126,27 +126,29 @@ def test_the_frame_is_as_wide_as_asked():
     camera = Camera(16, 16)
     plane, grey = torch.ones(16, 16), torch.full((3, 16, 16), 0.5)
     mesh = mesh_from_depth(plane, grey, camera, frame_width=2.5, trim_columns=0)
-    np.testing.assert_allclose(mesh.extents, [2.5, 2.5, 0], atol=1e-9)
-    np.testing.assert_allclose(mesh.bounds.mean(axis=0), 0, atol=1e-9)
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    np.testing.assert_allclose(high - low, [2.5, 2.5, 0], atol=1e-9)
+    np.testing.assert_allclose(high + low, 0, atol=1e-9)
 
 
 def test_walls_to_the_border_are_trimmed_unless_kept(depth, texture):
     trimmed = mesh_from_depth(depth, texture, CAMERA)
     whole = mesh_from_depth(depth, texture, CAMERA, trim_columns=0)
     assert len(whole.vertices) == 20 * 24
-    assert whole.edges_unique_length.max() > 3 * trimmed.edges_unique_length.max()
+    lengths = [np.ptp(mesh.vertices[mesh.triangles], axis=1).max() for mesh in (whole, trimmed)]
+    assert lengths[0] > 3 * lengths[1]
 
 
 def test_a_finer_texture_meets_the_corners(depth):
     fine = torch.rand(3, 39, 47, generator=torch.Generator().manual_seed(0))
     mesh = mesh_from_depth(depth, fine, CAMERA, trim_columns=0)
-    np.testing.assert_allclose(mesh.visual.uv[0], [0.5 / 47, 1 - 0.5 / 39])
-    np.testing.assert_allclose(mesh.visual.uv[-1], [46.5 / 47, 0.5 / 39])
-    np.testing.assert_allclose(mesh.visual.uv[1], [2.5 / 47, 1 - 0.5 / 39])
+    np.testing.assert_allclose(mesh.texel[0], [0.5 / 47, 1 - 0.5 / 39])
+    np.testing.assert_allclose(mesh.texel[-1], [46.5 / 47, 0.5 / 39])
+    np.testing.assert_allclose(mesh.texel[1], [2.5 / 47, 1 - 0.5 / 39])
 
 
 def test_grid_triangles_cover_every_cell_once():
-    triangles = grid_triangles(3, 4)
+    triangles = torch.from_numpy(grid_triangles(3, 4).copy())
     assert triangles.shape == (2 * 2 * 3, 3)
     corners = torch.stack([triangles % 4, -(triangles // 4)], dim=-1).double()
     (ax, ay), (bx, by) = ((corners[:, k] - corners[:, 0]).unbind(-1) for k in (1, 2))
@@ -162,8 +164,38 @@ def test_wrong_shapes_are_refused(shape, texture_shape, trim):
         mesh_from_depth(torch.ones(shape), torch.rand(texture_shape), CAMERA, trim_columns=trim)
 
 
-def test_untextured_meshes_are_refused(tmp_path):
-    for export, name in ((export_obj, "a.obj"), (export_ply, "a.ply")):
-        with pytest.raises(ShapeError, match="texture"):
-            export(trimesh.creation.box(), tmp_path / name)
-    assert not list(tmp_path.iterdir())
+def test_normals_agree_with_an_independent_computation(depth, texture):
+    mesh = mesh_from_depth(depth, texture, CAMERA, trim_columns=0)
+    expected = np.zeros_like(mesh.vertices)
+    for triangle in mesh.triangles:
+        a, b, c = mesh.vertices[triangle]
+        for corner in triangle:
+            expected[corner] += np.cross(b - a, c - a)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(mesh.normals, expected, atol=1e-9)
+
+
+def test_many_vertices_are_numbered_with_32_bits(tmp_path):
+    """A 260x260 map has more vertices than 16 bits count."""
+    camera = Camera(260, 260)
+    mesh = mesh_from_depth(torch.ones(260, 260), torch.rand(3, 8, 8), camera, trim_columns=0)
+    export_glb(mesh, tmp_path / "large.glb")
+    back = trimesh.load(tmp_path / "large.glb", force="mesh", process=False)
+    assert back.faces.max() == 260 * 260 - 1
+    np.testing.assert_allclose(back.area, 1.0, rtol=1e-5)
+
+
+def test_buffers_are_aligned_and_described(tmp_path, depth, texture):
+    export_glb(mesh_from_depth(depth, texture, CAMERA), tmp_path / "head.glb")
+    data = (tmp_path / "head.glb").read_bytes()
+    assert struct.unpack_from("<4sII", data) == (b"glTF", 2, len(data))
+    length, kind = struct.unpack_from("<I4s", data, 12)
+    assert kind == b"JSON"
+    head = json.loads(data[20 : 20 + length])
+    binary_length, kind = struct.unpack_from("<I4s", data, 20 + length)
+    assert kind == b"BIN\0"
+    assert binary_length == head["buffers"][0]["byteLength"] == len(data) - 28 - length
+    assert all(view["byteOffset"] % 4 == 0 for view in head["bufferViews"])
+    position = np.frombuffer(data, "<f4", 3 * 400, 28 + length).reshape(-1, 3)
+    np.testing.assert_array_equal(head["accessors"][0]["min"], position.min(axis=0))
+    np.testing.assert_array_equal(head["accessors"][0]["max"], position.max(axis=0))

@@ -86,10 +86,10 @@ def _images(given: DescribeArgs, size: int) -> list[Tensor]:
     import tempfile
 
     import numpy as np
-    import torch
 
     from scr3d.data.dataset import open_dataset
-    from scr3d.data.images import center_square, list_images, read_image, resize
+    from scr3d.data.images import list_images
+    from scr3d.data.photos import read_photos
 
     if given.data is not None:
         # A folder of photos is imported for this command alone.
@@ -101,9 +101,7 @@ def _images(given: DescribeArgs, size: int) -> list[Tensor]:
     paths = [path for place in given.images for path in (list_images(place) if place.is_dir() else [place])]
     if given.images and not paths:
         raise DataError(f"expected photos, or folders of photos; there are none in {given.images[0]}")
-    pixels = [resize(center_square(read_image(path)), size) for path in paths]
-    batches = [np.stack(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-    return [torch.from_numpy(batch).permute(0, 3, 1, 2).float() for batch in batches]
+    return [read_photos(paths[start : start + BATCH], size) for start in range(0, len(paths), BATCH)]
 
 
 def render(record: dict[str, Any]) -> Iterator[RenderableType]:

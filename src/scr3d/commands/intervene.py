@@ -99,7 +99,10 @@ def run(args: list[str]) -> None:
 
     import torch
 
-    model = _load(given.model, given.device)
+    from scr3d.models.io import load_model
+    from scr3d.runtime import find_device
+
+    model = load_model(given.model, find_device(given.device))
     image = read_photo(given.image, model)
     interventions = [build(spec, model, given.seed) for spec in specs]
     from scr3d.interventions import intervene
@@ -174,12 +177,9 @@ def build(spec: Spec, model: PhotoGeometricAutoencoder, seed: int) -> Interventi
 
 def read_photo(path: Path, model: PhotoGeometricAutoencoder) -> torch.Tensor:
     """The middle square of a photo as a batch of one, in the size and on the device of the model."""
-    import torch
+    from scr3d.data.photos import read_photos
 
-    from scr3d.data.images import center_square, read_image, resize
-
-    pixels = resize(center_square(read_image(path)), model.config.size)
-    return torch.from_numpy(pixels).movedim(-1, 0)[None].contiguous().to(model.border.device)
+    return read_photos([path], model.config.size).to(model.border.device)
 
 
 def _factor(name: str, option: str) -> Factor:
@@ -215,19 +215,6 @@ def _check_out(out: Path) -> None:
             raise ConfigError(f"results go to a folder, but {place} is a file; choose another --out")
     if out.exists() and not {path.name for path in out.iterdir()} <= {STRIP, RECORD}:
         raise ConfigError(f"{out} holds other files than {STRIP} and {RECORD}; choose a new folder for --out")
-
-
-def _load(model: Path | None, device: str) -> PhotoGeometricAutoencoder:
-    import torch
-
-    from scr3d.models import load_model
-
-    try:
-        place = torch.device(device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {device!r} is not available here; use --device cpu") from error
-    return load_model(model, place)
 
 
 def _write(out: Path, image: torch.Tensor, request: Request, result: InterventionResult) -> None:

@@ -24,6 +24,8 @@ class ReconstructArgs:
     """Run or model folder; without it, the model that comes with scr3d."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
+    threads: int = 0
+    """CPU threads; 0 takes all."""
     options: ReconstructOptions = field(default_factory=ReconstructOptions)
     """What is written."""
 
@@ -36,4 +38,4 @@ def run(args: list[str]) -> None:
         "reconstruct",
         "Turn photos into depth, normals, albedo, light, meshes and a gallery page.",
     )
-    reconstruct_files(given.images, given.out, given.model, given.device, given.options)
+    reconstruct_files(given.images, given.out, given.model, given.device, given.options, given.threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -15,11 +14,9 @@ from urllib.parse import quote
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from scr3d.data.store import encode_depth
-from scr3d.export.media import to_uint8
 from scr3d.files import write_bytes
 from scr3d.geometry.camera import Camera, DepthRange
 
@@ -60,7 +57,7 @@ class GalleryEntry:
 
 def mesh_preview(
     canonical_depth: Float[Tensor, "height width"],
-    texture: Float[Tensor, "3 height width"],
+    texture_png: bytes,
     camera: Camera,
     depth_range: DepthRange,
     trim_columns: int,
@@ -75,8 +72,6 @@ def mesh_preview(
         size = (round(camera.height / shrink), round(camera.width / shrink))
         depth = F.interpolate(depth[None, None], size, mode="bilinear", align_corners=True)[0, 0]
     codes = encode_depth(depth.numpy(), depth.numpy() > 0, depth_range)
-    stream = io.BytesIO()
-    Image.fromarray(to_uint8(texture)).save(stream, format="PNG")
     return json.dumps(
         {
             "rows": depth.shape[0],
@@ -86,7 +81,7 @@ def mesh_preview(
             "trim": math.ceil(trim_columns / shrink),
             "tangent": math.tan(math.radians(camera.fov_deg) / 2),
             "depth": base64.b64encode(codes.astype("<u2").tobytes()).decode("ascii"),
-            "texture": "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"),
+            "texture": "data:image/png;base64," + base64.b64encode(texture_png).decode("ascii"),
         }
     )
 

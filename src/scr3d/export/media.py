@@ -20,6 +20,8 @@ from scr3d.errors import ConfigError, DataError, ShapeError
 from scr3d.files import atomic_path
 from scr3d.geometry.camera import DepthRange
 
+COMPRESSION = 4
+"""Effort of zlib for PNG files, of 9: less than half the time of the usual 6 for files a twentieth larger."""
 ANIMATION_SUFFIXES = (".mp4", ".gif", ".png")
 COLOR_STOPS = (
     (0.16, 0.10, 0.30),
@@ -43,7 +45,7 @@ def write_png(path: Path, image: Float[Tensor, "3 height width"] | Float[Tensor,
     """Write an RGB or grey image with values in [0, 1] as an 8-bit PNG."""
     pixels = to_uint8(image.expand(3, -1, -1))[..., 0] if image.ndim == 2 else to_uint8(image)
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=COMPRESSION)
 
 
 def write_depth_png(
@@ -70,7 +72,7 @@ def write_depth_png(
     text.add_text("far", repr(float(depth_range.far)))
     text.add_text("depth", f"far - code / {DEPTH_LEVELS} * (far - near); code 0: no surface")
     with atomic_path(path) as temporary:
-        Image.fromarray(codes).save(temporary, format="PNG", pnginfo=text)
+        Image.fromarray(codes).save(temporary, format="PNG", pnginfo=text, compress_level=COMPRESSION)
 
 
 def read_depth_png(path: Path) -> tuple[Float[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:

@@ -29,10 +29,27 @@ class Texture(StrEnum):
     ALBEDO = "albedo"
 
 
+class Output(StrEnum):
+    """A kind of output; factors.json comes with all of them."""
+
+    ARRAYS = "arrays"
+    DEPTH = "depth"
+    MESH = "mesh"
+    OBJ = "obj"
+    PLY = "ply"
+    PICTURES = "pictures"
+    ANIMATIONS = "animations"
+    PAGE = "page"
+
+
 @dataclass(frozen=True)
 class ReconstructOptions:
     """What is written for every image."""
 
+    only: tuple[Output, ...] = ()
+    """Write nothing but factors.json (view, light) and these: arrays (all maps, NumPy), depth (16-bit PNG), mesh (GLB),
+    obj, ply, pictures, animations, page (index.html); without it, all of them. Many photos want --only arrays depth
+    mesh, say."""
     animation: Animation = Animation.MP4
     """Format of the turntable and relighting animations; none leaves them out."""
     texture: Texture = Texture.IMAGE
@@ -49,6 +66,8 @@ class ReconstructOptions:
     """Images that pass through the network at a time."""
 
     def __post_init__(self) -> None:
+        if Output.ANIMATIONS in self.only and self.animation is Animation.NONE:
+            raise ConfigError("--only animations and --animation none leave nothing to animate; give one of them")
         if not 16 <= self.render_size <= 4096:
             raise ConfigError(f"the render size must be between 16 and 4096 pixels; got {self.render_size}")
         if not 2 <= self.frames <= 1000:
@@ -57,3 +76,9 @@ class ReconstructOptions:
             raise ConfigError(f"the turntable swings by 0 to 80 degrees; got {self.max_yaw_deg}")
         if self.batch_size < 1:
             raise ConfigError(f"the batch size must be at least 1; got {self.batch_size}")
+
+    def writes(self, output: Output) -> bool:
+        """Whether a kind of output is wanted."""
+        if output is Output.ANIMATIONS and self.animation is Animation.NONE:
+            return False
+        return not self.only or output in self.only

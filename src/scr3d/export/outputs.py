@@ -1,4 +1,4 @@
-"""The files of one reconstructed image.
+"""The files of one reconstructed image, by kind of output (`scr3d.export.options.Output`).
 
 input.png               the square crop the model saw
 reconstruction.png      the four factors rendered again
@@ -18,6 +18,7 @@ factors.json            view and light, ranges, and what the files hold; written
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from scr3d.export.media import (
     write_png,
 )
 from scr3d.export.mesh import BORDER_COLUMNS, export_glb, export_obj, export_ply, mesh_from_depth
-from scr3d.export.options import Animation, ReconstructOptions, Texture
+from scr3d.export.options import Output, ReconstructOptions, Texture
 from scr3d.factors import Factors, Light, View
 from scr3d.files import atomic_path, write_json
 from scr3d.geometry.camera import Camera, DepthRange
@@ -48,17 +49,19 @@ if TYPE_CHECKING:
     from scr3d.models.autoencoder import Reconstruction
 
 FORMAT, VERSION = "scr3d-reconstruction", 1
+RECORD = "factors.json"
+"""Written last, and with every kind of output."""
 DOWNLOADS = (
-    ("mesh.glb", "GLB"),
-    ("mesh.obj", "OBJ"),
-    ("mesh.mtl", "MTL"),
-    ("mesh.png", "texture"),
-    ("mesh.ply", "PLY"),
-    ("view_depth.png", "depth (16 bit)"),
-    ("canonical_depth.png", "canonical depth (16 bit)"),
-    ("arrays.npz", "all maps (NumPy)"),
-    ("factors.json", "view and light (JSON)"),
-    ("overview.png", "overview"),
+    (Output.MESH, "mesh.glb", "GLB"),
+    (Output.OBJ, "mesh.obj", "OBJ"),
+    (Output.OBJ, "mesh.mtl", "MTL"),
+    (Output.OBJ, "mesh.png", "texture"),
+    (Output.PLY, "mesh.ply", "PLY"),
+    (Output.DEPTH, "view_depth.png", "depth (16 bit)"),
+    (Output.DEPTH, "canonical_depth.png", "canonical depth (16 bit)"),
+    (Output.ARRAYS, "arrays.npz", "all maps (NumPy)"),
+    (None, "factors.json", "view and light (JSON)"),
+    (Output.PICTURES, "overview.png", "overview"),
 )
 
 
@@ -90,25 +93,36 @@ class Sample:
 
 
 def write_outputs(folder: Path, sample: Sample, options: ReconstructOptions) -> GalleryEntry:
-    """Write every file of one image into an existing folder; returns what the gallery shows of it."""
-    stills = _stills(sample, options)
-    for name, image in stills.items():
-        write_png(folder / f"{name}.png", image)
-    result = sample.result
-    write_depth_png(folder / "view_depth.png", result.view_depth[0], sample.view_depth_range, result.mask[0])
-    write_depth_png(folder / "canonical_depth.png", result.factors.canonical_depth[0], sample.depth_range)
-    write_png(folder / "overview.png", image_grid(list(stills.values()), columns=5, size=options.render_size // 2))
-    _write_animations(folder, sample, options)
-    mesh = _write_meshes(folder, sample, options)
-    with atomic_path(folder / "arrays.npz") as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **_arrays(result))
-    write_json(folder / "factors.json", _record(sample, options))
-    return GalleryEntry(sample.name, folder.name, _pictures(sample, options), DOWNLOADS, _facts(result), mesh)
+    """Write the wanted files of one image into an existing folder; returns what the gallery shows of it."""
+    result, writes = sample.result, options.writes
+    if writes(Output.PICTURES):
+        stills = _stills(sample, options)
+        for name, image in stills.items():
+            write_png(folder / f"{name}.png", image)
+        sheet = image_grid(list(stills.values()), columns=5, size=options.render_size // 2)
+        write_png(folder / "overview.png", sheet)
+    if writes(Output.DEPTH):
+        write_depth_png(folder / "view_depth.png", result.view_depth[0], sample.view_depth_range, result.mask[0])
+        write_depth_png(folder / "canonical_depth.png", result.factors.canonical_depth[0], sample.depth_range)
+    if writes(Output.ANIMATIONS):
+        _write_animations(folder, sample, options)
+    preview = _write_meshes(folder, sample, options)
+    if writes(Output.ARRAYS):
+        # Not compressed: that takes ten times as long and saves a seventh.
+        with atomic_path(folder / "arrays.npz") as temporary:
+            np.savez(temporary, allow_pickle=False, **_arrays(result))
+    write_json(folder / RECORD, _record(sample, options))
+    downloads = [(file, label) for output, file, label in DOWNLOADS if output is None or writes(output)]
+    return GalleryEntry(sample.name, folder.name, _pictures(sample, options), downloads, _facts(result), preview)
 
 
 def is_output_folder(folder: Path) -> bool:
     """Whether the folder was written by `write_outputs`, so that a new run may replace it."""
-    return (folder / "factors.json").is_file() and (folder / "arrays.npz").is_file()
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("format") == FORMAT
 
 
 def _view_options(options: ReconstructOptions) -> ViewOptions:
@@ -151,8 +165,6 @@ def _spread(values: Tensor) -> Tensor:
 
 
 def _write_animations(folder: Path, sample: Sample, options: ReconstructOptions) -> None:
-    if options.animation is Animation.NONE:
-        return
     view_options = _view_options(options)
     factors, camera, depth_range = sample.result.factors, sample.camera, sample.depth_range
     for name, frames in (
@@ -163,16 +175,24 @@ def _write_animations(folder: Path, sample: Sample, options: ReconstructOptions)
         write_animation(folder / f"{name}{options.animation.suffix}", frames)
 
 
-def _write_meshes(folder: Path, sample: Sample, options: ReconstructOptions) -> str:
+def _write_meshes(folder: Path, sample: Sample, options: ReconstructOptions) -> str | None:
+    """Write the wanted meshes; returns what the page's viewer shows, if there is a page."""
+    if not any(map(options.writes, (Output.MESH, Output.OBJ, Output.PLY))):
+        return None
     depth = sample.result.factors.canonical_depth[0]
     albedo, image = sample.result.factors.canonical_albedo[0], sample.result.canonical_image[0]
     texture = image if options.texture is Texture.IMAGE else albedo
     trim = BORDER_COLUMNS if options.trim_border else 0
     mesh = mesh_from_depth(depth, texture, sample.camera, trim_columns=trim)
-    export_glb(mesh, folder / "mesh.glb")
-    export_obj(mesh, folder / "mesh.obj")
-    export_ply(mesh, folder / "mesh.ply")
-    return mesh_preview(depth, texture, sample.camera, sample.depth_range, trim)
+    if options.writes(Output.MESH):
+        export_glb(mesh, folder / "mesh.glb")
+    if options.writes(Output.OBJ):
+        export_obj(mesh, folder / "mesh.obj")
+    if options.writes(Output.PLY):
+        export_ply(mesh, folder / "mesh.ply")
+    if not options.writes(Output.PAGE):
+        return None
+    return mesh_preview(depth, mesh.texture_png, sample.camera, sample.depth_range, trim)
 
 
 def _arrays(result: Reconstruction) -> dict[str, Any]:
@@ -231,6 +251,7 @@ def _record(sample: Sample, options: ReconstructOptions) -> dict[str, Any]:
                 "depth": "far - code / 65535 * (far - near); 0: no surface",
             }
             for name, span in ranges.items()
+            if options.writes(Output.DEPTH)
         },
         "confidence_range": [float(result.confidence.min()), float(result.confidence.max())],
         "mesh_texture": options.texture.value,
@@ -258,20 +279,21 @@ def light_origin(right: float, down: float, forward: float) -> str:
 
 
 def _pictures(sample: Sample, options: ReconstructOptions) -> list[Picture]:
-    sigma = sample.result.confidence
-    pictures = [
-        Picture("input.png", "Input", "square crop", large=True),
-        Picture("reconstruction.png", "Reconstruction", "the four factors rendered again", large=True),
-    ]
-    if options.animation is not Animation.NONE:
+    animations: list[Picture] = []
+    if options.writes(Output.ANIMATIONS):
         suffix = options.animation.suffix
-        pictures += [
+        animations = [
             Picture(f"turntable{suffix}", "Turntable", "under its own light", large=True),
             Picture(f"relighting{suffix}", "Relighting", "a light circles around the camera", large=True),
             Picture(f"textureless_turntable{suffix}", "Textureless turntable", "the bare shape", large=True),
         ]
+    if not options.writes(Output.PICTURES):
+        return animations
+    sigma = sample.result.confidence
     return [
-        *pictures,
+        Picture("input.png", "Input", "square crop", large=True),
+        Picture("reconstruction.png", "Reconstruction", "the four factors rendered again", large=True),
+        *animations,
         Picture("depth.png", "Depth", "input view; bright is near"),
         Picture("normals.png", "Normals", "red faces right, green up, blue the viewer"),
         Picture("albedo.png", "Albedo", "colour without light"),
