@@ -37,6 +37,7 @@ class OuterStep:
     """What one outer step has found.
 
     Attributes:
+        gradients: of the outer problem with respect to the parameters of the graph.
         losses: training loss of every inner step.
         norms: norm of the gradient of every inner step.
         held_out: held-out loss after the inner steps.
@@ -44,6 +45,7 @@ class OuterStep:
         finite: whether everything was finite; if not, nothing has changed.
     """
 
+    gradients: list[Tensor]
     losses: list[Tensor]
     norms: list[Tensor]
     held_out: Tensor
@@ -123,6 +125,25 @@ class GraphLearner:
             rates: learning rate of the weights in every inner step.
             step: of the weights' optimiser, before the inner steps.
         """
+        found, after = self.hypergradient(objective, optimiser, inner_batch, outer_batch, rates, step)
+        if found.finite:
+            for parameter, gradient in zip(self.structure.parameters(), found.gradients, strict=True):
+                parameter.grad = gradient
+            self.optimiser.step()
+            self._keep(after, optimiser)
+        self.optimiser.zero_grad(set_to_none=True)
+        return found
+
+    def hypergradient(
+        self,
+        objective: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        inner_batch: Callable[[int], tuple[Batch, int]],
+        outer_batch: tuple[Batch, int],
+        rates: Sequence[float],
+        step: int,
+    ) -> tuple[OuterStep, AdamState]:
+        """Gradient of the outer problem, and the weights after the inner steps; nothing changes. See `outer_step`."""
         graph = {STRUCTURE_PREFIX + name: value for name, value in self.structure.named_parameters()}
 
         def call(weights: dict[str, Tensor], batch: tuple[Batch, int], held_out: bool) -> Tensor:
@@ -130,10 +151,9 @@ class GraphLearner:
             result: tuple[Tensor, Any] = functional_call(objective, named, (*batch, held_out))
             return result[0]
 
-        before = self.weights_and_moments(optimiser)
         after, losses, norms = unroll(
             lambda weights, number: call(weights, inner_batch(number), False),
-            before,
+            self.weights_and_moments(optimiser),
             self.rule,
             rates,
             self.config.first_order,
@@ -141,15 +161,9 @@ class GraphLearner:
         held_out = call(after.weights, outer_batch, True)
         penalty = self.penalty()
         outer = held_out + self.penalty_weight(step) * penalty
-        gradients = torch.autograd.grad(outer, list(graph.values()))
+        gradients = [gradient.detach() for gradient in torch.autograd.grad(outer, list(graph.values()))]
         finite = all(bool(torch.isfinite(x).all()) for x in (*losses, *norms, outer, *gradients))
-        if finite:
-            for parameter, gradient in zip(graph.values(), gradients, strict=True):
-                parameter.grad = gradient.detach()
-            self.optimiser.step()
-            self._keep(after, optimiser)
-        self.optimiser.zero_grad(set_to_none=True)
-        return OuterStep(losses, norms, held_out.detach(), penalty.detach(), finite)
+        return OuterStep(gradients, losses, norms, held_out.detach(), penalty.detach(), finite), after
 
     def weights_and_moments(self, optimiser: torch.optim.Optimizer) -> AdamState:
         """The optimiser's state as the start of the inner problem."""
