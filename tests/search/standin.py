@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
@@ -25,23 +27,34 @@ def score_of(name: str) -> float:
 
 
 def stand_in(config: SearchConfig, task: Task, seconds: float = 0.0) -> Outcome:
-    """Notes that a task begins and ends, in a file that all processes append to."""
+    """Notes that a task begins and ends, in a file that all processes append to.
+
+    The note of the end is what the last checkpoint is to a trainer: who begins later finds it and only scores.
+    """
     note(config, "begin", task)
-    time.sleep(seconds)
-    note(config, "end", task)
+    if astuple(task) not in notes(config.folder, "end"):
+        time.sleep(seconds)
+        note(config, "end", task)
     return Outcome(score_of(task.name) + 0.001 * task.seed + 10.0 / task.images, 0.01, 12)
 
 
 def note(config: SearchConfig, event: str, task: Task) -> None:
     config.folder.mkdir(parents=True, exist_ok=True)
-    line = json.dumps([event, task.name, task.seed, task.images]) + "\n"
+    line = json.dumps([event, os.getpid(), *astuple(task)]) + "\n"
     with (config.folder / "notes.txt").open("a") as file:
         file.write(line)
 
 
 def notes(out: Path, event: str) -> list[tuple[str, int, int]]:
-    lines = (json.loads(line) for line in (out / "notes.txt").read_text().splitlines())
-    return [tuple(rest) for kind, *rest in lines if kind == event]
+    """The tasks of an event, in the order of time."""
+    return [task for _, task in notes_by_process(out, event)]
+
+
+def notes_by_process(out: Path, event: str) -> list[tuple[int, tuple[str, int, int]]]:
+    """The tasks of an event with the number of the process that noted it."""
+    # A line without its end is still being written.
+    lines = (out / "notes.txt").read_text().split("\n")[:-1]
+    return [(pid, tuple(task)) for kind, pid, *task in map(json.loads, lines) if kind == event]
 
 
 def shared(config: SearchConfig) -> dict[str, Outcome]:
@@ -68,14 +81,15 @@ def config(data: Path, out: Path, **options: object) -> SearchConfig:
 
 
 def main() -> None:
-    """A worker: data, out, storage (or -), seconds of a training, strategy, number of candidates."""
-    data, out, storage, seconds, strategy, trials = sys.argv[1:]
+    """A worker: data, out, storage (or -), seconds of a training, strategy, candidates, seconds between heartbeats."""
+    data, out, storage, seconds, strategy, trials, heartbeat_s = sys.argv[1:]
     settings = config(
         Path(data),
         Path(out),
         storage=None if storage == "-" else storage,
         strategy=Strategy(strategy),
         trials=int(trials),
+        heartbeat_s=float(heartbeat_s),
     )
     search(settings, objective(float(seconds)))
 

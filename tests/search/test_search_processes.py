@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from standin import notes
+from standin import notes, notes_by_process
 
 from scr3d.search.storage import open_storage
 
@@ -28,8 +28,10 @@ WAIT_SECONDS = 500
 STAND_IN = Path(__file__).with_name("standin.py")
 
 
-def worker(data: Path, out: Path, storage: str, log: Path, strategy: str = "exhaustive") -> subprocess.Popen[bytes]:
-    words = [data, out, storage, TRAINING_SECONDS, strategy, CANDIDATES]
+def worker(
+    data: Path, out: Path, storage: str, log: Path, strategy: str = "exhaustive", heartbeat_s: float = 30.0
+) -> subprocess.Popen[bytes]:
+    words = [data, out, storage, TRAINING_SECONDS, strategy, CANDIDATES, heartbeat_s]
     with log.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, str(STAND_IN), *map(str, words)],
@@ -57,18 +59,24 @@ def check_kill_half_way(data: Path, out: Path, url: str, storage: str = "-") -> 
     third = worker(data, out, storage, logs[2])
     for process, log in ((first, logs[0]), (third, logs[2])):
         assert process.wait(WAIT_SECONDS) == 0, log.read_text()
-    ended = Counter(notes(out, "end"))
-    begun = Counter(notes(out, "begin"))
-    assert len(ended) == CANDIDATES
-    # The killed worker may have ended a training and died before it could say so; nothing else is trained again.
-    assert sum(ended.values()) <= CANDIDATES + 1, "a candidate was trained to its end more than once"
-    assert sum(begun.values()) <= CANDIDATES + 1, "only what the killed worker had begun is begun again"
+    check_nothing_lost_or_doubled(out, {second.pid}, url)
     study = optuna.load_study(storage=open_storage(url), study_name="scr3d-search")
-    complete = study.get_trials(states=[TrialState.COMPLETE])
-    assert Counter(t.params["order"] for t in complete) == Counter(name for name, _, _ in ended)
-    assert not study.get_trials(states=[TrialState.RUNNING])
     assert study.best_trial.params["order"] == "VDLA"
     assert (out / "report.html").is_file()
+
+
+def check_nothing_lost_or_doubled(out: Path, killed: set[int], url: str) -> None:
+    """Each order is trained to its end once, begun again only where a killed worker was, and complete once."""
+    ended, begun = Counter(notes(out, "end")), Counter(notes(out, "begin"))
+    assert ended == dict.fromkeys(begun, 1)
+    assert len(ended) == CANDIDATES
+    last_of_killed = dict(note for note in notes_by_process(out, "begin") if note[0] in killed)
+    again = begun - Counter(begun.keys())
+    assert again <= Counter(last_of_killed.values()), "only what a killed worker was at is begun again"
+    study = optuna.load_study(storage=open_storage(url), study_name="scr3d-search")
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    assert Counter(t.params["order"] for t in complete) == dict.fromkeys((name for name, _, _ in ended), 1)
+    assert not study.get_trials(states=[TrialState.RUNNING])
 
 
 def test_two_workers_on_sqlite_one_killed(heads: Path, tmp_path: Path) -> None:
@@ -95,9 +103,7 @@ def test_two_workers_on_bayesian_optimisation_one_killed(heads: Path, tmp_path: 
     second.send_signal(signal.SIGKILL)
     second.wait()
     assert first.wait(WAIT_SECONDS) == 0, (tmp_path / "0.log").read_text()
-    ended = Counter(notes(out, "end"))
-    assert len(ended) == CANDIDATES
-    assert sum(ended.values()) <= CANDIDATES + 1
+    check_nothing_lost_or_doubled(out, {second.pid}, f"sqlite:///{out}/search.db")
 
 
 @pytest.mark.slow
@@ -106,19 +112,36 @@ def test_a_worker_killed_again_and_again_at_any_moment_comes_to_the_end(heads: P
     moments = random.Random(0)
     process = worker(heads, out, "-", log)
     wait_for(1, out)
-    kills = 0
-    while process.poll() is None and kills < 5:
+    killed: set[int] = set()
+    while process.poll() is None and len(killed) < 5:
         time.sleep(moments.uniform(0.1, 5.0))
-        kills += process.poll() is None
+        if process.poll() is None:
+            killed.add(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process = worker(heads, out, "-", log)
     assert process.wait(WAIT_SECONDS) == 0, log.read_text()
-    assert kills > 1
-    study = optuna.load_study(storage=open_storage(f"sqlite:///{out}/search.db"), study_name="scr3d-search")
-    complete = [t.params["order"] for t in study.get_trials(states=[TrialState.COMPLETE])]
-    assert len(complete) == len(set(complete)) == CANDIDATES
-    assert len(notes(out, "begin")) <= CANDIDATES + kills
+    assert len(killed) > 1
+    check_nothing_lost_or_doubled(out, killed, f"sqlite:///{out}/search.db")
+
+
+@pytest.mark.slow
+def test_a_worker_that_only_seemed_dead_does_no_harm(heads: Path, tmp_path: Path) -> None:
+    out, url = tmp_path / "out", f"journal:{tmp_path}/search.log"
+    logs = [tmp_path / name for name in ("frozen", "other")]
+    frozen = worker(heads, out, url, logs[0], heartbeat_s=1.0)
+    wait_for(3, out)
+    frozen.send_signal(signal.SIGSTOP)
+    try:
+        other = worker(heads, out, url, logs[1], heartbeat_s=1.0)
+        assert other.wait(WAIT_SECONDS) == 0, logs[1].read_text()
+    finally:
+        frozen.send_signal(signal.SIGCONT)
+    assert frozen.wait(WAIT_SECONDS) == 0, logs[0].read_text()
+    study = optuna.load_study(storage=open_storage(url), study_name="scr3d-search")
+    complete = Counter(t.params["order"] for t in study.get_trials(states=[TrialState.COMPLETE]))
+    assert len(complete) == complete.total() == CANDIDATES
+    assert not study.get_trials(states=[TrialState.RUNNING])
 
 
 @pytest.fixture

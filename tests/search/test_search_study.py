@@ -16,7 +16,9 @@ from standin import config, notes, objective, score_of, shared, stand_in
 from scr3d.causal import StructureKind
 from scr3d.errors import ConfigError, DataError
 from scr3d.models.config import ModelConfig
+from scr3d.search.board import Board
 from scr3d.search.config import ScoreKind, SearchConfig, Strategy, Task
+from scr3d.search.kept import result_path
 from scr3d.search.objective import Objective, Outcome
 from scr3d.search.storage import open_storage
 from scr3d.search.study import search
@@ -118,6 +120,34 @@ def test_an_interrupted_training_is_taken_up_again_first(heads: Path, tmp_path: 
     trained = [name for name, _, _ in notes(tmp_path, "end")]
     assert trained[:3] == tried
     assert len(trained) == len(set(trained)) == 5
+
+
+def test_a_result_that_the_study_was_not_told_is_found_and_reported(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(heads, tmp_path, trials=3)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Board, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        search(settings, objective())
+    first = notes(tmp_path, "begin")
+    assert len(first) == 1
+    report = search(settings, objective())
+    begun = notes(tmp_path, "begin")
+    assert begun[:1] == first
+    assert len(begun) == len(set(begun)) == 3
+    assert {row.name: row.score for row in report.rows}[first[0][0]] == pytest.approx(score_of(first[0][0]) + 10 / 360)
+    # A study of another name is another search: it takes no results from this one.
+    search(replace(settings, study_name="other"), objective())
+    assert len(notes(tmp_path, "begin")) == 6
+
+
+def test_a_damaged_result_is_refused(heads: Path, tmp_path: Path) -> None:
+    settings = config(heads, tmp_path, trials=1)
+    first = search(settings, objective()).found[0]
+    path = result_path(settings, Task(first.name, first.seed, first.images))
+    path.write_text("{")
+    with pytest.raises(DataError, match="damaged .* remove it"):
+        search(replace(settings, study_name="other"), objective())
 
 
 def test_a_candidate_without_a_finite_score_is_left_out_and_not_repeated(heads: Path, tmp_path: Path) -> None:

@@ -70,6 +70,21 @@ def test_the_score_is_that_of_an_uninterrupted_run_whatever_happened(heads: Path
     assert other_seed.score != whole.score
 
 
+def test_what_has_been_trained_to_its_end_is_only_scored_again(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, task = tiny(heads, tmp_path), Task("VDLA", 0, 4 * STEPS)
+    settings = replace(settings, training=replace(settings.training, validation_images=2))
+    alone, together = train_alone(settings, task), train_shared(settings)
+
+    def no_step(self: Trainer) -> dict[str, float]:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Trainer, "train_step", no_step)
+    assert train_alone(settings, task).score == alone.score
+    assert {n: o.score for n, o in train_shared(settings).items()} == {n: o.score for n, o in together.items()}
+
+
 def test_normals_are_scored_image_by_image(heads: Path, tmp_path: Path) -> None:
     settings = tiny(heads, tmp_path, score=ScoreKind.NORMALS)
     found = train_alone(settings, Task("ADLV", 0, 4 * STEPS))

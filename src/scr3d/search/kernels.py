@@ -5,6 +5,7 @@ An order enters as the ranks of the four factors, a graph as one number (0 or 1)
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class DistanceKernel(Kernel):
+class DistanceKernel(Kernel, ABC):
     """exp(-decay * distance) with a decay > 0; a subclass says which distance."""
 
     has_lengthscale = False
@@ -34,9 +35,9 @@ class DistanceKernel(Kernel):
         tensor = torch.as_tensor(value, dtype=self.raw_decay.dtype, device=self.raw_decay.device)
         self.initialize(raw_decay=self.raw_decay_constraint.inverse_transform(tensor).expand_as(self.raw_decay))
 
+    @abstractmethod
     def distance(self, x1: Float[Tensor, "*b n d"], x2: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b n m"]:
         """Distances between all pairs."""
-        raise NotImplementedError
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
         """Covariances between all pairs, or those of corresponding rows."""

@@ -22,6 +22,7 @@ from scr3d.search.board import Board, Claim, Stage
 from scr3d.search.candidates import label
 from scr3d.search.config import SearchConfig, Strategy
 from scr3d.search.data import prepare_data, study_identity
+from scr3d.search.kept import keep_result, kept_result
 from scr3d.search.objective import Objective, Outcome, train_alone
 from scr3d.search.one_shot import train_shared
 from scr3d.search.report import SearchReport, build_report, write_report
@@ -87,7 +88,11 @@ class Search:
                 do(board, claim)
 
     def _train_alone(self, board: Board, claim: Claim) -> None:
-        outcome = self.objective.alone(self.config, claim.task)
+        outcome = kept_result(self.config, claim.task, self.identity)
+        if outcome is None:
+            outcome = self.objective.alone(self.config, claim.task)
+            if math.isfinite(outcome.score):
+                keep_result(self.config, claim.task, self.identity, outcome)
         if not math.isfinite(outcome.score):
             board.spoil(claim, "no finite score")
         elif not board.finish(claim, outcome.score, outcome.attributes):
