@@ -16,7 +16,7 @@ from scr3d.data.store import is_store, read_info
 from scr3d.errors import DataError
 from scr3d.files import PARTIAL_MARK
 from scr3d.search.config import ScoreKind, SearchConfig, Strategy
-from scr3d.training.trainer import comparable
+from scr3d.training.config import comparable
 
 USED_SPLITS = ("train", "val")
 CACHE = "data"

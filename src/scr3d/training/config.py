@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scr3d.causal import PenaltyKind, StructureKind
+from scr3d.causal.kinds import PenaltyKind, StructureKind
 from scr3d.errors import ConfigError
 from scr3d.models.config import DepthStart, ModelConfig
+from scr3d.serialization import to_json
 from scr3d.training.recipe import RECIPES, Recipe
 
 
@@ -166,3 +167,20 @@ def recipe_defaults(name: str) -> tuple[ModelConfig, Recipe, OptimiserConfig]:
     if name == "supervised":
         model = replace(model, **SUPERVISED_MODEL)
     return model, RECIPES[name], optimiser
+
+
+def comparable(config: TrainConfig) -> dict[str, Any]:
+    """The options that a resumed run must share with the interrupted one."""
+    return to_json(replace(config, out=Path(), data=Path(), device="", threads=0, keep_going=False))
+
+
+def different_options(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The options in which two configurations differ, in words."""
+    names = []
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            if value != found[name]:
+                names.append(different_options(found[name], value))
+        elif value != found[name]:
+            names.append(f"{name.replace('_', '-')} {found[name]} there, {value} here")
+    return "; ".join(names)

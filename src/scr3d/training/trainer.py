@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +25,7 @@ from scr3d.losses.features import squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
-from scr3d.runtime import keep_freed_memory
+from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import from_json, to_json
 from scr3d.training.batches import TrainingData
 from scr3d.training.checkpoint import (
@@ -39,7 +38,7 @@ from scr3d.training.checkpoint import (
     save_checkpoint,
 )
 from scr3d.training.collapse import find_collapse
-from scr3d.training.config import TrainConfig
+from scr3d.training.config import TrainConfig, comparable, different_options
 from scr3d.training.graph import GraphLearner
 from scr3d.training.objective import TrainingObjective, Whole
 from scr3d.training.pictures import picture_grid
@@ -66,8 +65,7 @@ class Trainer:
         """
         self.config = config
         keep_freed_memory()
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        use_threads(config.threads)
         self.fabric = make_fabric(config)
         learns_graph = config.model.structure is StructureKind.GENERIC
         self.data = TrainingData(config, self.fabric.device, learns_graph)
@@ -368,20 +366,3 @@ def running_average(decay: float) -> Any:
         torch._foreach_lerp_(averaged, current, weight)
 
     return update
-
-
-def comparable(config: TrainConfig) -> dict[str, Any]:
-    """The options that a resumed run must share with the interrupted one."""
-    return to_json(replace(config, out=Path(), data=Path(), device="", threads=0, keep_going=False))
-
-
-def different_options(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The options in which two configurations differ, in words."""
-    names = []
-    for name, value in wanted.items():
-        if isinstance(value, dict):
-            if value != found[name]:
-                names.append(different_options(found[name], value))
-        elif value != found[name]:
-            names.append(f"{name.replace('_', '-')} {found[name]} there, {value} here")
-    return "; ".join(names)
