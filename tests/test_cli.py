@@ -121,3 +121,61 @@ def test_process_exit_codes(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert scr3d("--version").stdout.startswith("scr3d ")
+
+
+HEAVY = ("torch", "warp", "trimesh", "lightning_fabric", "tensorboard", "optuna", "matplotlib", "scipy", "imageio")
+
+
+@pytest.mark.parametrize(
+    "command", ["reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data import"]
+)
+def test_help_does_not_wait_for_the_heavy_libraries(command: str) -> None:
+    words = [*command.split(), "--help"]
+    code = f"""
+import sys
+from scr3d.cli import main
+try:
+    main({words!r})
+except SystemExit:
+    pass
+print("loaded:", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "usage: scr3d " + command in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_reconstruct_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    photo, out = Path(__file__).parent.parent / "examples" / "head-01.png", tmp_path / "out"
+    args = ["reconstruct", str(photo), "--out", str(out), "--animation", "none"]
+    code = f"""
+import sys
+from scr3d.cli import main
+main({args!r})
+print("loaded:", [name for name in {HEAVY[2:]!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+    assert (out / "head-01" / "mesh.glb").is_file()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["reconstruct", "PHOTO", "--out", "OUT"],
+        ["evaluate", "--data", "HEADS", "--out", "OUT"],
+        ["data", "heads", "--count", "1", "--size", "16", "--out", "OUT"],
+    ],
+)
+def test_threads_are_counted_from_one(
+    args: list[str], heads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = Path(__file__).parent.parent / "examples" / "head-01.png"
+    places = {"PHOTO": str(photo), "HEADS": str(heads), "OUT": str(tmp_path / "out")}
+    filled = [places.get(arg, arg) for arg in args]
+    assert "--threads must be at least 1" in error_line(*filled, "--threads", "-1", capsys=capsys)
+
+
+def test_evaluate_names_a_missing_device(heads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["evaluate", "--data", heads, "--out", tmp_path / "out", "--device", "cuda:9"]
+    assert "'cuda:9' is not available here" in error_line(*args, capsys=capsys)

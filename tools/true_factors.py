@@ -25,7 +25,7 @@ from torch import Tensor
 
 import scr3d
 from scr3d.data.heads.draws import SPLIT_CODES
-from scr3d.data.heads.generate import HeadSample, HeadsConfig, sample
+from scr3d.data.heads.samples import HeadSample, HeadsConfig, sample
 from scr3d.data.heads.identity import draw_identities
 from scr3d.data.heads.render import render as render_heads
 from scr3d.data.heads.scene import draw_scenes

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,31 +18,17 @@ from torch import Tensor
 import scr3d
 from scr3d.baselines import average_depth, null_depth
 from scr3d.data.dataset import Dataset, Truth, open_dataset
+from scr3d.evaluation_config import EvaluateConfig
 from scr3d.files import write_bytes, write_json
 from scr3d.metrics import DepthScores, correlation, depth_scores
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.io import find_model, load_model, read_description
+from scr3d.runtime import find_device, use_threads
 from scr3d.training.validation import TrueComparison, compare_with_truth, evaluation_batches, summarise
 
 BASELINE_ROWS = ("untrained start", "null depth", "average depth")
 AGE_GROUPS = ((0.0, "under 35 years"), (35.0, "35 to 60 years"), (60.0, "over 60 years"))
 ETHNICITIES = ("african", "asian", "caucasian")
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What is scored and where the results go."""
-
-    data: Path
-    """Data set: a folder with stores of the splits, or a folder of images with depth."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which split."""
-    out: Path | None = None
-    """Folder of scores.json, scores.csv and table.txt; without it, evaluation/<split> in the run's folder."""
-    device: str = "cpu"
-    """cpu, cuda or cuda:N."""
-    limit: int = 1_000_000
-    """Score at most so many images."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +65,12 @@ def evaluate(run: Path | None, config: EvaluateConfig) -> Evaluation:
 
     Raises:
         CheckpointError: there is no model, or it is damaged.
+        ConfigError: the device is not there.
         DataError: the data cannot be read or has another size.
     """
+    use_threads(config.threads)
     folder = find_model(run)
-    model = load_model(run, config.device)
+    model = load_model(run, find_device(config.device))
     out = config.out or (Path("evaluation") if run is None else Path(run) / "evaluation") / config.split
     data = open_dataset(config.data, config.split, model.config.size, out / "data")
     rows: dict[str, DepthScores] = {}

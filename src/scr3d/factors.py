@@ -8,26 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scr3d.names import FACTORS, Factor
+
+__all__ = ["FACTORS", "MAX_ROTATION_RAD", "Factor", "Factors", "Light", "View", "cat_factors"]
+
 MAX_ROTATION_RAD = math.radians(60.0)
-
-
-class Factor(StrEnum):
-    """One of the four causes of an image; the value is the letter used to write an order."""
-
-    VIEW = "V"
-    DEPTH = "D"
-    LIGHT = "L"
-    ALBEDO = "A"
-
-
-FACTORS: tuple[Factor, ...] = (Factor.VIEW, Factor.DEPTH, Factor.LIGHT, Factor.ALBEDO)
-"""The fixed storage order of the factors: row and column order of every mask."""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 """Causal structure over the factors: orders, masks, acyclicity and the mixing of embeddings."""
 
-from scr3d.causal.acyclicity import PENALTIES, PenaltyKind, project_to_dag
-from scr3d.causal.graph import Order, all_orders, descendants, format_edges, is_acyclic, parse_edges, sub_dags
-from scr3d.causal.mixing import MixingKind, build_mixing
-from scr3d.causal.structure import (
-    Attention,
-    DynamicStructure,
-    LearnedStructure,
-    StaticStructure,
-    StructureKind,
-    WeightForm,
-    build_structure,
-)
+from typing import TYPE_CHECKING
+
+from scr3d.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from scr3d.causal.acyclicity import PENALTIES, project_to_dag
+    from scr3d.causal.graph import descendants, format_edges, is_acyclic, parse_edges, sub_dags
+    from scr3d.causal.kinds import Attention, MixingKind, PenaltyKind, StructureKind, WeightForm
+    from scr3d.causal.mixing import build_mixing
+    from scr3d.causal.order import Order, all_orders
+    from scr3d.causal.structure import DynamicStructure, LearnedStructure, StaticStructure, build_structure
 
 __all__ = [
     "PENALTIES",
@@ -34,3 +33,5 @@ __all__ = [
     "project_to_dag",
     "sub_dags",
 ]
+
+__getattr__ = lazy_names(__name__, ("kinds", "order", "graph", "acyclicity", "mixing", "structure"), __all__)

@@ -7,22 +7,14 @@ without a directed cycle: the polynomial one to the last bit, the other two up t
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.causal.graph import is_acyclic
+from scr3d.causal.kinds import PenaltyKind
 from scr3d.errors import ConfigError
-
-
-class PenaltyKind(StrEnum):
-    """The acyclicity penalties."""
-
-    POLYNOMIAL = "polynomial"
-    EXPONENTIAL = "exponential"
-    LOGDET = "logdet"
 
 
 def polynomial_penalty(weights: Float[Tensor, "n n"]) -> Float[Tensor, ""]:

@@ -7,21 +7,12 @@ factor i is decoded from, e_i the embedding of its encoder.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scr3d.causal.kinds import MixingKind
 from scr3d.factors import FACTORS
-
-
-class MixingKind(StrEnum):
-    """The forms of mixing."""
-
-    ADDITIVE = "additive"
-    CONCAT = "concat"
-    RECURSIVE = "recursive"
 
 
 class AdditiveMixing(nn.Module):

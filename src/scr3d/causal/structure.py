@@ -7,45 +7,17 @@ class here and one more line in `build_structure`.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.causal.acyclicity import project_to_dag
 from scr3d.causal.graph import Order, is_acyclic, parse_edges
+from scr3d.causal.kinds import DEFAULT_ORDER, Attention, StructureKind, WeightForm
 from scr3d.errors import ConfigError
 from scr3d.factors import FACTORS
 
 COUNT = len(FACTORS)
-DEFAULT_ORDER = "VLAD"
-"""Order of a dynamic structure unless one is given: that of the authors' scripts."""
-
-
-class StructureKind(StrEnum):
-    """The causal structures."""
-
-    INDEPENDENT = "independent"
-    DENSE = "dense"
-    GRAPH = "graph"
-    GENERIC = "generic"
-    DYNAMIC = "dynamic"
-
-
-class Attention(StrEnum):
-    """How a dynamic structure gets its weights from the embeddings."""
-
-    SIGMOID = "sigmoid"
-    COSINE = "cosine"
-    LEARNED = "learned"
-
-
-class WeightForm(StrEnum):
-    """How a learned structure gets its weights from its parameters."""
-
-    ABSOLUTE = "absolute"
-    LOW_RANK = "low-rank"
 
 
 class StaticStructure(nn.Module):

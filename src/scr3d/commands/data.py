@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from scr3d.commands.parsing import parse
-from scr3d.data.heads import HeadsConfig, generate
+from scr3d.data.heads.config import HeadsConfig
 from scr3d.errors import ConfigError
 
 
@@ -55,10 +55,10 @@ class ExportArgs:
 def heads(args: list[str]) -> None:
     """Generate synthetic heads with exact depth, normals, albedo, light and view."""
     given = parse(HeadsArgs, args, "data heads", heads.__doc__ or "")
-    if given.threads:
-        import torch
+    from scr3d.data.heads.samples import generate
+    from scr3d.runtime import use_threads
 
-        torch.set_num_threads(given.threads)
+    use_threads(given.threads)
     print(f"{generate(given.heads, given.out, device=given.device)} is complete")
 
 

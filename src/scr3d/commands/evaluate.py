@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from scr3d.commands.parsing import parse
-from scr3d.evaluation import EvaluateConfig, evaluate
+from scr3d.evaluation_config import EvaluateConfig
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,6 @@ def run(args: list[str]) -> None:
     given = parse(
         EvaluateArgs, args, "evaluate", "Score a run against the truth, next to the baselines, on the same images."
     )
+    from scr3d.evaluation import evaluate
+
     print(evaluate(given.run, given.options).table())

@@ -10,7 +10,7 @@ import tyro
 
 from scr3d.commands.parsing import parse
 from scr3d.errors import ConfigError
-from scr3d.factors import FACTORS, Factor
+from scr3d.names import FACTORS, Factor
 
 if TYPE_CHECKING:
     import torch

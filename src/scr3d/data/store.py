@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt16
 
 from scr3d.errors import DataError
 from scr3d.files import write_json
-from scr3d.geometry.camera import DepthRange
+from scr3d.geometry.depth_range import DepthRange
 
 FORMAT = "scr3d-store"
 VERSION = 1

@@ -18,10 +18,11 @@ from scr3d.factors import FACTORS, Factor, Factors, Light, View
 from scr3d.geometry.camera import Camera
 from scr3d.geometry.normals import normals_from_depth
 from scr3d.models.confidence import Confidence, build_confidence
-from scr3d.models.config import ModelConfig, start_surface
+from scr3d.models.config import ModelConfig
 from scr3d.models.decoders import OutlineDecoder, VectorDecoder, build_albedo_decoder, build_depth_decoder
 from scr3d.models.encoders import build_encoder
 from scr3d.models.layers import upsample, widened
+from scr3d.models.start import start_surface
 from scr3d.rendering import render, shade
 
 BORDER_COLUMNS = 2

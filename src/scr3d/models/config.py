@@ -1,25 +1,16 @@
-"""The configuration of a model: all that is needed to build it again."""
+"""The configuration of a model: all that is needed to build it again; without torch, since it holds options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from scr3d.causal.mixing import MixingKind
-from scr3d.causal.structure import Attention, StructureKind, WeightForm
+from scr3d.causal.kinds import Attention, MixingKind, StructureKind, WeightForm
 from scr3d.errors import ConfigError
-from scr3d.geometry.camera import DepthRange
+from scr3d.geometry.depth_range import DepthRange
 
 SIZES = (32, 64, 128, 256)
 REFERENCE_EMBEDDING = 256
-BUMP_HALF_WIDTH, BUMP_HALF_HEIGHT = 0.62, 0.84
-"""Outline of the start surface, in half frames."""
-BUMP_RIM = 0.05
-"""Softness of its rim."""
 
 
 class Preset(StrEnum):
@@ -117,32 +108,3 @@ class ModelConfig:
     def embedding(self) -> int:
         """Length of one factor's embedding."""
         return 4 * self.width if self.preset is Preset.COMPACT else REFERENCE_EMBEDDING
-
-
-def start_surface(
-    config: ModelConfig, outline: Float[Tensor, "batch 3"] | None = None
-) -> Float[Tensor, "*batch size size"]:
-    """Raw depth (before tanh) of the surface before training: half an ellipsoid before a plane, or zero.
-
-    It knows the rough extent of an object that fills 0.62 of the frame's width and 0.84 of its height, that it is
-    rounded, and that its middle stands out by nearly half of the depth range; no data set enters. Too deep is the safe
-    side: under a surface that is too shallow, turns are learned with the wrong sign (docs/training.md).
-
-    Args:
-        config: size, kind and depth of the surface.
-        outline: for each image, by how much the ellipsoid is wider and higher (logarithms) and lower in the frame
-            (half frames); without it, the one surface for all.
-    """
-    if config.depth_start is DepthStart.FLAT:
-        return torch.zeros(config.size, config.size)
-    axis = torch.linspace(-1, 1, config.size)
-    x, y = axis[None, :] / BUMP_HALF_WIDTH, axis[:, None] / BUMP_HALF_HEIGHT
-    if outline is not None:
-        wider, higher, lower = outline[:, :, None, None].unbind(1)
-        axis = axis.to(outline)
-        x = axis[None, :] / (BUMP_HALF_WIDTH * wider.exp())
-        y = (axis[:, None] - lower) / (BUMP_HALF_HEIGHT * higher.exp())
-    level = 1 - x**2 - y**2
-    # Rounded off at the rim, where an ellipsoid is infinitely steep.
-    height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
-    return torch.atanh(config.start_plane - config.start_height * height)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from scr3d.causal.graph import Order, all_orders, format_edges, parse_edges, sub_dags
-from scr3d.causal.structure import StructureKind
+from scr3d.causal.kinds import StructureKind
+from scr3d.causal.order import Order, all_orders
 from scr3d.errors import ConfigError
-from scr3d.factors import FACTORS
 from scr3d.models.config import ModelConfig
+from scr3d.names import FACTORS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ORDERED = (StructureKind.DENSE, StructureKind.GENERIC, StructureKind.DYNAMIC)
 """Structures that an order constrains."""
@@ -47,8 +46,12 @@ class Space:
             return replace(template, structure=StructureKind.INDEPENDENT, order=None, edges=None)
         return replace(template, structure=StructureKind.GRAPH, order=None, edges=name)
 
-    def mask(self, name: str) -> Float[Tensor, "4 4"]:
-        """Which edges mask[child, parent] a candidate allows."""
+    def mask(self, name: str) -> Tensor:
+        """Which edges mask[child, parent] [4, 4] a candidate allows."""
+        import torch
+
+        from scr3d.causal.graph import parse_edges
+
         if self.parameter == "order":
             return Order.parse(name).mask()
         return parse_edges(name) if name else torch.zeros(len(FACTORS), len(FACTORS))
@@ -72,6 +75,8 @@ def search_space(template: ModelConfig, sub_dags_of: str | None) -> Space:
     if sub_dags_of is not None:
         if template.structure is not StructureKind.DENSE:
             raise ConfigError(f"--sub-dags-of searches over fixed graphs; leave out --structure {template.structure}")
+        from scr3d.causal.graph import format_edges, sub_dags
+
         return Space("edges", tuple(format_edges(mask) for mask in sub_dags(Order.parse(sub_dags_of))))
     if template.structure not in ORDERED:
         raise ConfigError(

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from scr3d.causal.structure import StructureKind
+from scr3d.causal.kinds import StructureKind
 from scr3d.errors import ConfigError
 from scr3d.search.candidates import Space, folder_name, search_space
 from scr3d.training.config import TrainConfig

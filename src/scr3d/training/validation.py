@@ -22,7 +22,8 @@ from scr3d.metrics import (
     slope,
 )
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
-from scr3d.models.config import DepthStart, start_surface
+from scr3d.models.config import DepthStart
+from scr3d.models.start import start_surface
 from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import explain_both, reconstruction_losses, supervised_losses

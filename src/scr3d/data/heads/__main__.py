@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from scr3d.data.heads.generate import HeadsConfig, generate
+from scr3d.data.heads.samples import HeadsConfig, generate
 from scr3d.errors import Scr3dError
 
 

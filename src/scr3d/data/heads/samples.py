@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,69 +22,17 @@ from rich.text import Text
 from torch import Tensor
 
 from scr3d.data.heads.assets import head_assets
-from scr3d.data.heads.draws import SPLIT_CODES
+from scr3d.data.heads.config import HeadsConfig
 from scr3d.data.heads.identity import Identities, draw_identities
 from scr3d.data.heads.render import render
 from scr3d.data.heads.scene import Scenes, draw_scenes
-from scr3d.data.store import SPLITS, ArraySpec, StoreInfo, StoreWriter, encode_depth
-from scr3d.errors import ConfigError
+from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter, encode_depth
 from scr3d.factors import Light, View
 from scr3d.geometry.camera import Camera, DepthRange
 
 GENERATOR = "scr3d synthetic heads"
 VERSION = 1
 """Raised whenever the same seed would give other samples."""
-
-
-@dataclass(frozen=True)
-class HeadsConfig:
-    """Which samples to make."""
-
-    split: Literal["train", "val", "test"] = "train"
-    """Which split; the splits share no identity, view, light or background."""
-    count: int = 40_000
-    """Number of images."""
-    size: int = 64
-    """Height and width of the images in pixels."""
-    seed: int = 0
-    """Seed of the whole set; the frozen benchmark is seed 0."""
-    background: Literal["textured", "plain"] = "textured"
-    """What is behind the heads: random textures, or black as in the papers' set."""
-    images_per_identity: int | None = None
-    """Views of each head; by default 4 in train, 1 in val and test."""
-    fov_deg: float = 10.0
-    """Field of view of the camera."""
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLIT_CODES:
-            raise ConfigError(f"expected split to be one of {', '.join(SPLITS)}, got {self.split!r}")
-        if self.background not in ("textured", "plain"):
-            raise ConfigError(f"expected background to be textured or plain, got {self.background!r}")
-        if self.count < 1:
-            raise ConfigError(f"expected a count of at least 1, got {self.count}")
-        if not 16 <= self.size <= 1024:
-            raise ConfigError(f"expected a size between 16 and 1024 pixels, got {self.size}")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"expected a seed between 0 and 2^63 - 1, got {self.seed}")
-        if self.images_per_identity is not None and self.images_per_identity < 1:
-            raise ConfigError(f"expected at least 1 image per identity, got {self.images_per_identity}")
-        if not 5.0 <= self.fov_deg <= 30.0:
-            raise ConfigError(f"expected a field of view between 5 and 30 degrees, got {self.fov_deg}")
-
-    @property
-    def views(self) -> int:
-        """Images of each identity."""
-        return self.images_per_identity or (4 if self.split == "train" else 1)
-
-    @property
-    def block(self) -> int:
-        """Samples made at a time: about a million pixels."""
-        return min(max(2**20 // self.size**2, 1), 256)
-
-    @property
-    def subsamples(self) -> int:
-        """Rays along a pixel's side: a small image shows the same detail with fewer pixels, so it takes more."""
-        return 4 if self.size <= 48 else 3 if self.size <= 96 else 2
 
 
 @dataclass(frozen=True)
