@@ -25,7 +25,7 @@ from scr3d.geometry import Camera, DepthRange
 from scr3d.losses.features import squeezenet_features
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder
 from scr3d.models.autoencoder import channels_last
-from scr3d.models.config import start_surface
+from scr3d.models.start import start_surface
 from scr3d.rendering import render
 from scr3d.rendering.heightfield import visible_triangles
 from scr3d.training.recipe import Recipe
