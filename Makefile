@@ -7,12 +7,20 @@ INSTALLED := $(VENV)/.installed
 TEST_ENV := OMP_NUM_THREADS=1
 JOBS ?= 2
 
-.PHONY: help install demo test test-full lint format clean
+# Benchmarks (docs/performance.md): on an idle machine, for example `THREADS=2 make bench-step`.
+THREADS ?= 1
+BENCH_OPTIONS ?=
+REPORTS := results/benchmarks
+BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
+BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth
+
+.PHONY: help install demo test test-full lint format clean bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
 help:
 	@echo "make demo       install, reconstruct the example images, write a gallery page"
 	@echo "make test       install, lint, type check, fast tests"
 	@echo "make test-full  make test and the slow tests"
+	@echo "make bench      all benchmarks, for hours (make bench-step and others: one; docs/performance.md)"
 	@echo "make format     format the code"
 	@echo "make clean      remove the environment and generated files"
 
@@ -36,6 +44,21 @@ test: lint
 
 test-full: lint
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS)
+
+bench: $(addprefix bench-,$(BENCHMARKS)) bench-tables
+
+bench-step: $(INSTALLED)
+	$(call BENCHMARK,step,step) --presets compact
+	$(call BENCHMARK,step,step-reference) --presets reference
+
+bench-against-commit: $(INSTALLED)
+	$(call BENCHMARK,against_commit,against_commit)
+
+bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
+	$(call BENCHMARK,$*,$*)
+
+bench-tables: $(INSTALLED)
+	$(BIN)/python tools/performance_tables.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

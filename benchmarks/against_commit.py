@@ -105,14 +105,17 @@ def main() -> None:
         full_name = unpack(arguments.commit, root / "earlier")
         make_photos(root / "photos", arguments.size, arguments.batch)
         times = alternate(root, arguments)
-    results = {"commit": full_name, "versions": {}, "times_as_fast": {}}
+    versions = {
+        name: summarise(*(found.reshape(-1, 2)[:, kind].tolist() for kind in (0, 1))) for name, found in times.items()
+    }
+    times_as_fast = {}
     for name, found in times.items():
-        results["versions"][name] = summarise(*(found.reshape(-1, 2)[:, kind].tolist() for kind in (0, 1)))
         if name != EARLIER:
-            results["times_as_fast"][name] = {
+            times_as_fast[name] = {
                 "elapsed": ratio(times[EARLIER], found, 0),
                 "processor": ratio(times[EARLIER], found, 1),
             }
+    results = {"commit": full_name, "versions": versions, "times_as_fast": times_as_fast}
     write_report(arguments.out, Report("against_commit", settings(arguments), description, results))
 
 

@@ -25,8 +25,8 @@ from harness import Report, Timing, common_arguments, measure, prepare, run, set
 
 MATRIX_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 CHANNELS = {"cpu": (128, 256, 512), "cuda": (256, 512, 1024)}
-PRODUCT_OPERATIONS = {"cpu": 2**34, "cuda": 2**42}
-"""Enough to take about as long as a training step: a short call may fall into a pause of a busy machine or miss it."""
+PRODUCT_OPERATIONS = {"cpu": 2**33, "cuda": 2**42}
+"""Enough for tens of milliseconds: a shorter call may fall into a pause of a busy machine or miss it."""
 COPIED_BYTES = {"cpu": 2**28, "cuda": 2**30}
 """Far more than any cache holds."""
 ADAM_BYTES = 10 * 4

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from scr3d.causal import StructureKind
-from scr3d.data.heads import HeadsConfig, generate
+from scr3d.data.heads import HeadsConfig
+from scr3d.data.heads import generate
 from scr3d.models import ModelConfig, Preset
 from scr3d.training.config import GraphConfig, OptimiserConfig, TrainConfig
 from scr3d.training.trainer import Trainer
@@ -30,8 +31,11 @@ PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true",
 def make_data(root: Path, size: int, batch: int) -> Path:
     """Synthetic heads for training, and as many held-out ones as a step of a learned graph needs."""
     folder = root / f"heads-{size}"
-    for split, count in (("train", 8 * batch), ("val", max(HELD_OUT, 2 * batch))):
-        generate(HeadsConfig(split=split, count=count, size=size), folder, progress=lambda *_: None)
+    for config in (
+        HeadsConfig(split="train", count=8 * batch, size=size),
+        HeadsConfig(split="val", count=max(HELD_OUT, 2 * batch), size=size),
+    ):
+        generate(config, folder, progress=lambda *_: None)
     return folder
 
 

@@ -131,9 +131,9 @@ def measure_group(preset: str, size: int, precisions: list[str], arguments: argp
         products = {precision: best_products(device, DTYPES[precision]) for precision in precisions}
         for precision, found in products.items():
             calls |= {f"{precision} {name}": single.call for name, single in found.items()}
-        for key, one in counted.items():
-            calls[" ".join(key)] = one.run.train_step
-            calls[" ".join(key) + " convolutions"] = convolutions_call(one.work, device)
+        for (structure, precision), one in counted.items():
+            calls[f"{structure} {precision}"] = one.run.train_step
+            calls[f"{structure} {precision} convolutions"] = convolutions_call(one.work, device)
         repeats = arguments.repeats if preset == PARTS_OF else arguments.reference_repeats
         times = measure(calls, repeats, WARMUP, device)
         group: dict[str, Any] = {"steps": {}, "limits": {}, "parts": {}}

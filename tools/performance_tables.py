@@ -1,0 +1,253 @@
+"""Write the tables of docs/performance.md from the reports in results/benchmarks/.
+
+    python tools/performance_tables.py [--check]
+
+Every table lies between its marks and names the report that it was made from and the machine. A benchmark may have
+several reports, for pieces of the whole: NAME.json, NAME-anything.json. Where there is none, the page says what makes
+one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "results" / "benchmarks"
+MARK = re.compile(r"(<!-- table: (?P<name>[^>]*) -->\n).*?(<!-- end -->)", re.DOTALL)
+FORMAT = "scr3d-benchmark"
+
+Report = dict[str, Any]
+
+
+def reports(benchmark: str) -> dict[str, Report]:
+    """The reports of a benchmark by file name."""
+    found = {}
+    for path in sorted(RESULTS.glob(f"{benchmark}*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report.get("format") == FORMAT and report["benchmark"] == benchmark:
+            found[path.name] = report
+    return found
+
+
+def ms(timing: dict[str, float]) -> str:
+    """Median and quartiles."""
+    middle, low, high = (number(timing[key]) for key in ("median_ms", "first_quartile_ms", "third_quartile_ms"))
+    return f"{middle} ({low} to {high})"
+
+
+def number(value: float) -> str:
+    """Three significant digits, no exponent."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def percent(value: float) -> str:
+    """A share."""
+    return f"{value:.1%}"
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    """A table of Markdown; all columns but the first are numbers."""
+    columns = [column.strip() for column in head.split("|")]
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def step(report: Report) -> str:
+    """Images a second and limits."""
+    head = (
+        "network, size, structure, precision | images a second | step, ms | least, ms | of least | "
+        "convolutions, ms | of convolutions"
+    )
+    rows = [
+        [
+            name,
+            number(found["images_per_s"]),
+            ms(found["step"]),
+            number(found["least_ms"]),
+            percent(found["of_least"]),
+            ms(found["convolutions"]),
+            percent(found["of_convolutions"]),
+        ]
+        for name, found in report["results"]["steps"].items()
+    ]
+    return table(head, rows)
+
+
+def limits(report: Report) -> str:
+    """Rates in the same rounds."""
+    head = "run | fastest product | GFLOP/s | matrices, GFLOP/s | copying, GB/s"
+    rows = []
+    for name, found in report["results"]["limits"].items():
+        best = max((found["matrices"], found["convolution"]), key=lambda product: product["gflops"])
+        rows.append(
+            [
+                name,
+                best["what"],
+                number(found["gflops"]),
+                number(found["matrices"]["gflops"]),
+                number(found["copy_gb_per_s"]),
+            ]
+        )
+    return table(head, rows)
+
+
+def parts(report: Report) -> str:
+    """Shares of the parts of a step."""
+    found = report["results"]["parts"]
+    if not found:
+        return "No parts were recorded."
+    names = list(next(iter(found.values()))["parts"])
+    rows = []
+    for part in names:
+        row = [part]
+        for one in found.values():
+            single = one["parts"][part]
+            row.append(f"{number(single['forward_ms'] + single['backward_ms'])} ({percent(single['share'])})")
+        rows.append(row)
+    whole = ["recorded step, ms", *(number(one["recorded_ms"]) for one in found.values())]
+    against = ["recorded / unrecorded", *(number(one["recorded_against_step"]) for one in found.values())]
+    return table(" | ".join(["part, ms (share)", *found]), [*rows, whole, against])
+
+
+def against_commit(report: Report) -> str:
+    """Present step against an earlier one."""
+    results = report["results"]
+    rows = []
+    for name, timing in results["versions"].items():
+        row = [f"{results['commit'][:7]}" if name == "commit" else f"this version, {name}", ms(timing)]
+        found = results["times_as_fast"].get(name)
+        row += ["", ""] if found is None else [quartiles(found["elapsed"]), quartiles(found["processor"])]
+        rows.append(row)
+    return table("version | step, ms | times as fast | by processor time", rows)
+
+
+def quartiles(found: dict[str, float]) -> str:
+    """Median and quartiles of a ratio."""
+    return f"{found['median']:.2f} ({found['first_quartile']:.2f} to {found['third_quartile']:.2f})"
+
+
+def bilevel(report: Report) -> str:
+    """Cost of learning the graph."""
+    rows = [
+        [
+            name,
+            number(found["ms_per_training_step"]),
+            f"{found['ratio']:.2f}",
+            number(found["peak_mib"]) if "peak_mib" in found else "",
+        ]
+        for name, found in report["results"].items()
+    ]
+    return table("form | ms of a training step | against plain | memory, MiB", rows)
+
+
+def generator(report: Report) -> str:
+    """Rates of the synthetic heads."""
+    rows = [
+        [size, number(found["samples_per_s"]), number(found["samples_per_cpu_s"]), number(found["times_as_fast"])]
+        for size, found in report["results"].items()
+    ]
+    return table("size | samples a second | a processor second | times as fast as the reference", rows)
+
+
+def renderer(report: Report) -> str:
+    """Times of the renderer."""
+    results = report["results"]
+    rows = [[name, ms(timing), number(timing["cpu_ms"])] for name, timing in results["times"].items()]
+    rows.append(["render / step", percent(results["share"]["median"]), percent(results["share"]["processor"])])
+    return table("what | ms | processor, ms", rows)
+
+
+def timings(report: Report) -> str:
+    """Every timing and every single number of a report, whatever its form."""
+    rows = [
+        [" / ".join(path), *((ms(value), number(value["cpu_ms"])) if isinstance(value, dict) else (value, ""))]
+        for path, value in leaves(report["results"], [])
+    ]
+    return table("what | ms, or value | processor, ms", rows)
+
+
+def leaves(value: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Timings, numbers and texts of nested results with their paths."""
+    if isinstance(value, dict) and "median_ms" not in value:
+        for name, entry in value.items():
+            yield from leaves(entry, [*path, name])
+    elif isinstance(value, dict):
+        yield path, value
+    elif isinstance(value, list):
+        yield path, ", ".join(number(entry) if isinstance(entry, int | float) else str(entry) for entry in value)
+    else:
+        yield path, number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
+    "step": ("step", step),
+    "limits": ("step", limits),
+    "parts": ("step", parts),
+    "against commit": ("against_commit", against_commit),
+    "bilevel": ("bilevel", bilevel),
+    "renderer": ("renderer", renderer),
+    "generator": ("generator", generator),
+    "peers": ("peers", timings),
+    "reconstruction": ("reconstruction", timings),
+    "growth": ("growth", timings),
+}
+"""Name of each table, its benchmark, and what makes it from a report."""
+
+
+def origin(name: str, report: Report) -> str:
+    """Where numbers come from."""
+    machine, settings = report["machine"], report["settings"]
+    load = machine["load_average"]
+    options = ", ".join(
+        f"{key.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in settings.items()
+        if key not in ("threads", "device") and value is not None
+    )
+    device = "" if machine["device"] == "cpu" else f", {machine['device']}"
+    return (
+        f"[{name}](../results/benchmarks/{name}): {machine['processor']}{device}, {machine['threads']} of "
+        f"{machine['cores']} cores, load {'unknown' if load is None else f'{load[0]:.1f}'} before, PyTorch "
+        f"{machine['torch']}, commit {(machine.get('commit') or 'unknown')[:7]}; {options}."
+    )
+
+
+def made(name: str) -> str:
+    """The tables of one name, one for each report."""
+    benchmark, render = TABLES[name]
+    found = reports(benchmark)
+    if not found:
+        return f"No result yet: `make bench-{benchmark.replace('_', '-')}` makes it."
+    return "\n\n".join(f"{render(report)}\n\n{origin(file, report)}" for file, report in found.items())
+
+
+def with_tables(page: str) -> str:
+    """The page with the tables between its marks replaced; every mark must have a table."""
+    unknown = [match["name"] for match in MARK.finditer(page) if match["name"] not in TABLES]
+    if unknown:
+        raise SystemExit(f"{PAGE} has marks for {unknown}; expected {sorted(TABLES)}")
+    return MARK.sub(lambda match: f"{match[1]}{made(match['name'])}\n{match[3]}", page)
+
+
+def main() -> None:
+    """Rewrite or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    arguments = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    wanted = with_tables(page)
+    if not arguments.check:
+        PAGE.write_text(wanted, encoding="utf-8")
+    elif page != wanted:
+        sys.exit(f"{PAGE} is out of date; run python tools/performance_tables.py")
+
+
+if __name__ == "__main__":
+    main()
