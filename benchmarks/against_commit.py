@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from harness import FOLDER, Report, common_arguments, git, prepare, run, settings, summarise, write_report
-from runs import IMAGES_SEEN, ORDER, STEPS
+from runs import IMAGES, IMAGES_SEEN, ORDER
 from scr3d.data.heads import HeadsConfig, sample, to_arrays
 from scr3d.data.images import write_png8
 from scr3d.errors import ConfigError
@@ -179,7 +179,7 @@ def started(name: str, source: Path, root: Path, arguments: argparse.Namespace) 
         "out": str(root / f"run {name}"),
         "model": {"preset": arguments.preset, "size": arguments.size, "order": ORDER} | VERSIONS[name],
         "batch": arguments.batch,
-        "images": STEPS * arguments.batch,
+        "images": IMAGES,
         "images_seen": IMAGES_SEEN,
         "threads": arguments.threads,
         "device": arguments.device,

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from scr3d.causal import StructureKind
-from scr3d.data.heads import HeadsConfig
-from scr3d.data.heads import generate
+from scr3d.data.heads import HeadsConfig, generate
 from scr3d.models import ModelConfig, Preset
 from scr3d.training.config import GraphConfig, OptimiserConfig, TrainConfig
 from scr3d.training.trainer import Trainer
 
-STEPS = 100_000
+IMAGES = 20_000_000
 """Length of the pretended run, so that no schedule ends while it is timed."""
 IMAGES_SEEN = 200_000
 """Images after which the timed steps take place: the view has its full size and every loss is on."""
@@ -62,7 +61,7 @@ def trainer(
         model=model,
         graph=graph or GraphConfig(),
         optimiser=replace(OptimiserConfig(), batch_size=batch),
-        images=STEPS * batch,
+        images=IMAGES,
         threads=threads,
         device=device,
         precision=PRECISIONS[precision],

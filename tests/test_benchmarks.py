@@ -22,7 +22,7 @@ from against_commit import ratio, unpack
 from harness import Report, ReportError, Timing, check, machine, measure, report_json, summarise, write_report
 from limit import Rates, Work, convolutions_call, count, size_bytes
 from parts import MARK, OTHER, PARTS, STEP, attribute, step_parts
-from runs import make_data, model_config, trainer
+from runs import IMAGES_SEEN, make_data, model_config, trainer
 from scr3d.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -244,6 +244,13 @@ def test_the_parts_of_a_step_add_up(heads: Path, tmp_path: Path) -> None:
     assert parts[OTHER] < 0.2 * shares.step_ms
     inside = {part for part, spent in shares.backward_ms.items() if spent > 0}
     assert inside >= set(PARTS) - {"optimiser", "data", OTHER}
+
+
+def test_a_learned_graph_is_still_learned_while_it_is_timed(heads: Path, tmp_path: Path) -> None:
+    made = trainer(heads, tmp_path, model_config("compact", 32, "generic"), 4, 1, "cpu")
+    assert made.images_seen == IMAGES_SEEN
+    assert made.graph is not None
+    assert made.graph.learns_at(10 * made.step)
 
 
 def run_script(command: list[str], out: Path) -> dict[str, Any]:
