@@ -19,6 +19,8 @@ EDGE_TOLERANCE_PX = 1e-3
 """A pixel centre this far outside an edge still counts as covered, so that shared edges leave no cracks."""
 CPU_RUN = 512
 """Triangles of one thread on the CPU, where threads run one after another and each costs its start."""
+LARGEST_QUANTA = 2.0**31 - 2**7
+"""Depth, in quanta, of everything farther: the largest single-precision number below 2^31."""
 EMPTY = 0x7FFFFFFFFFFFFFFF
 """Value of a pixel that no triangle covers: farther than any depth."""
 
@@ -54,6 +56,7 @@ def _offer(
     corners: wp.vec3i,
     tolerance_px: float,
     depth_quantum: float,
+    largest_quanta: float,
     nearest: wp.array3d(dtype=wp.int64),  # type: ignore[valid-type]
 ):
     """Offer a triangle to the pixels it covers; the smallest (depth, triangle) pair stays."""
@@ -83,6 +86,9 @@ def _offer(
         return
     sign = wp.sign(area)
     inverse_area = 1.0 / wp.abs(area)
+    inverse_a = 1.0 / az
+    inverse_b = 1.0 / bz
+    inverse_c = 1.0 / cz
     for y in range(y0, y1 + 1):
         for x in range(x0, x1 + 1):
             px = float(x)
@@ -95,11 +101,11 @@ def _offer(
                 and _inside(weight_b, ax - cx, ay - cy, tolerance_px)
                 and _inside(weight_c, bx - ax, by - ay, tolerance_px)
             ):
-                inverse_depth = (weight_a / az + weight_b / bz + weight_c / cz) * inverse_area
+                inverse_depth = (weight_a * inverse_a + weight_b * inverse_b + weight_c * inverse_c) * inverse_area
                 if inverse_depth > 0.0:
                     # Depth in whole quanta above the triangle's number: triangles that meet in a point
                     # tie there in spite of rounding, and the lower number wins on every device.
-                    quanta = wp.int64(1.0 / (inverse_depth * depth_quantum) + 0.5)
+                    quanta = wp.int64(wp.min(1.0 / (inverse_depth * depth_quantum) + 0.5, largest_quanta))
                     wp.atomic_min(nearest, batch, y, x, (quanta << wp.int64(32)) | wp.int64(triangle))
 
 
@@ -111,6 +117,7 @@ def _rasterize(
     run_length: int,
     tolerance_px: float,
     depth_quantum: float,
+    largest_quanta: float,
     nearest: wp.array3d(dtype=wp.int64),  # type: ignore[valid-type]
 ):
     """Offer every triangle of a run of consecutive ones."""
@@ -118,7 +125,7 @@ def _rasterize(
     batch = thread // run_count
     first = (thread % run_count) * run_length
     for triangle in range(first, wp.min(first + run_length, triangles.shape[0])):
-        _offer(points, batch, triangle, triangles[triangle], tolerance_px, depth_quantum, nearest)
+        _offer(points, batch, triangle, triangles[triangle], tolerance_px, depth_quantum, largest_quanta, nearest)
 
 
 @lru_cache(maxsize=1)
@@ -184,6 +191,7 @@ def rasterize(
                 length,
                 EDGE_TOLERANCE_PX,
                 depth_quantum,
+                LARGEST_QUANTA,
             ],
             outputs=[wp.from_torch(nearest, dtype=wp.int64)],
             device=device,
