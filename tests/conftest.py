@@ -19,6 +19,17 @@ def checked_modules() -> list[str]:
 install_import_hook(checked_modules(), "shape_checks.check")
 
 
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory):
+    """A few synthetic heads of 32 pixels: 48 for training, 24 for validation."""
+    from scr3d.data.heads import HeadsConfig, generate
+
+    root = tmp_path_factory.mktemp("heads")
+    for split, count in (("train", 48), ("val", 24)):
+        generate(HeadsConfig(split=split, count=count, size=32), root, progress=lambda done, count: None)
+    return root
+
+
 @pytest.fixture
 def unchecked():
     """Turns the checks off: for tests of the package's own messages, which users see without the checks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from scr3d.search.config import SearchConfig, Strategy, Task
 from scr3d.search.objective import Objective, Outcome
 from scr3d.search.study import search
 from scr3d.training.config import OptimiserConfig, TrainConfig
+
+PATIENCE_SECONDS = 300.0
 
 
 def score_of(name: str) -> float:
@@ -38,6 +41,24 @@ def stand_in(config: SearchConfig, task: Task, seconds: float = 0.0) -> Outcome:
     return Outcome(score_of(task.name) + 0.001 * task.seed + 10.0 / task.images, 0.01, 12)
 
 
+def stand_in_that_freezes(config: SearchConfig, task: Task, seconds: float) -> Outcome:
+    """As the stand-in, but this process stops in the middle of its third training until somebody lets it go on."""
+    if sum(pid == os.getpid() for pid, _ in notes_by_process(config.folder, "begin")) == 2:
+        note(config, "freeze", task)
+        time.sleep(seconds / 2)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return stand_in(config, task, seconds)
+
+
+def stand_in_for_company(config: SearchConfig, task: Task) -> Outcome:
+    """As the stand-in, but the first training waits until another process has begun one."""
+    note(config, "arrive", task)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len({pid for pid, _ in notes_by_process(config.folder, "arrive")}) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return stand_in(config, task)
+
+
 def note(config: SearchConfig, event: str, task: Task) -> None:
     config.folder.mkdir(parents=True, exist_ok=True)
     line = json.dumps([event, os.getpid(), *astuple(task)]) + "\n"
@@ -53,7 +74,8 @@ def notes(out: Path, event: str) -> list[tuple[str, int, int]]:
 def notes_by_process(out: Path, event: str) -> list[tuple[int, tuple[str, int, int]]]:
     """The tasks of an event with the number of the process that noted it."""
     # A line without its end is still being written.
-    lines = (out / "notes.txt").read_text().split("\n")[:-1]
+    path = out / "notes.txt"
+    lines = (path.read_text() if path.exists() else "").split("\n")[:-1]
     return [(pid, tuple(task)) for kind, pid, *task in map(json.loads, lines) if kind == event]
 
 
@@ -81,8 +103,8 @@ def config(data: Path, out: Path, **options: object) -> SearchConfig:
 
 
 def main() -> None:
-    """A worker: data, out, storage (or -), seconds of a training, strategy, candidates, seconds between heartbeats."""
-    data, out, storage, seconds, strategy, trials, heartbeat_s = sys.argv[1:]
+    """A worker: its kind, data, out, storage (or -), seconds of a training, strategy, candidates, heartbeat."""
+    kind, data, out, storage, seconds, strategy, trials, heartbeat_s = sys.argv[1:]
     settings = config(
         Path(data),
         Path(out),
@@ -91,7 +113,8 @@ def main() -> None:
         trials=int(trials),
         heartbeat_s=float(heartbeat_s),
     )
-    search(settings, objective(float(seconds)))
+    alone = {"steady": stand_in, "freezing": stand_in_that_freezes}[kind]
+    search(settings, Objective(partial(alone, seconds=float(seconds)), shared))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,9 +15,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from scr3d.errors import ConfigError
 from scr3d.search.board import Board, Stage
 from scr3d.search.config import Task
-from scr3d.search.storage import open_storage
+from scr3d.search.storage import open_storage, storage_errors
 from scr3d.search.workers import has_died, worker_identity
 
 NAMES = tuple("abcdef")
@@ -106,11 +108,16 @@ def test_workers_at_once_share_the_tasks_without_loss_or_double(look: Callable[[
     assert Counter(taken) == Counter(Task(name, 0, 100) for name in "abcde")
 
 
-def test_a_claim_waits_for_earlier_trials_that_have_not_said_what_they_claim(look: Callable[[], Board]) -> None:
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_claim_waits_for_earlier_trials_that_have_not_said_what_they_claim(
+    look: Callable[[], Board], marked: bool
+) -> None:
     first, second = look(), look()
     undecided = first.study.ask()
     for name, value in (("worker", "elsewhere"), ("seed", 0), ("images", 100)):
         undecided.set_user_attr(name, value)
+    if marked:  # as a reader sees it who had read the parameters before they were written, and the mark afterwards
+        undecided.set_user_attr("claimed", True)
     found = []
     thread = threading.Thread(target=lambda: found.append(second.claim(stage(quota=1, ranking=("b", "a")))))
     thread.start()
@@ -203,6 +210,20 @@ def test_a_task_given_back_is_taken_up_again_and_a_spoiled_one_is_not(look: Call
     assert [t.name for t in board.finished(board.trials())] == ["a", "b"]
     assert board.is_complete(stage(quota=1))
     assert not board.is_complete(stage(quota=3))
+
+
+def test_a_process_that_lost_the_lock_of_a_journal_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_storage(url := f"journal:{tmp_path}/s.log")
+    optuna.create_study(storage=storage, study_name="s")
+    fsync = os.fsync
+
+    def stolen(file: int) -> None:
+        (tmp_path / "s.log.lock").unlink()
+        fsync(file)
+
+    monkeypatch.setattr("os.fsync", stolen)
+    with pytest.raises(ConfigError, match=r"cannot be used: .* held the lock of the journal"), storage_errors(url):
+        optuna.create_study(storage=storage, study_name="t")
 
 
 def test_stages_of_other_lengths_do_not_mix(look: Callable[[], Board]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from PIL import Image
-from standin import config, notes, objective, score_of, shared, stand_in
+from standin import config, notes, objective, score_of, shared, stand_in, stand_in_for_company
 
 from scr3d.causal import StructureKind
 from scr3d.errors import ConfigError, DataError
@@ -126,9 +127,14 @@ def test_a_result_that_the_study_was_not_told_is_found_and_reported(
     heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config(heads, tmp_path, trials=3)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Board, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        search(settings, objective())
+
+    def die(*told: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Board, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            search(settings, objective())
     first = notes(tmp_path, "begin")
     assert len(first) == 1
     report = search(settings, objective())
@@ -146,7 +152,7 @@ def test_a_damaged_result_is_refused(heads: Path, tmp_path: Path) -> None:
     first = search(settings, objective()).found[0]
     path = result_path(settings, Task(first.name, first.seed, first.images))
     path.write_text("{")
-    with pytest.raises(DataError, match="damaged .* remove it"):
+    with pytest.raises(DataError, match=r"damaged .* remove it"):
         search(replace(settings, study_name="other"), objective())
 
 
@@ -163,7 +169,9 @@ def test_a_candidate_without_a_finite_score_is_left_out_and_not_repeated(heads: 
 
 @pytest.mark.slow
 def test_jobs_share_the_work(heads: Path, tmp_path: Path) -> None:
-    report = search(config(heads, tmp_path, strategy=Strategy.EXHAUSTIVE, jobs=2), objective(0.2))
+    report = search(
+        config(heads, tmp_path, strategy=Strategy.EXHAUSTIVE, jobs=2), Objective(stand_in_for_company, shared)
+    )
     trained = notes(tmp_path, "end")
     assert len(trained) == len(set(trained)) == 24
     assert len(report.rows) == 24
@@ -273,6 +281,26 @@ def test_storages_that_cannot_be_used_are_refused(heads: Path, tmp_path: Path, u
         search(config(heads, tmp_path, storage=url), objective())
     assert "secret" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("driver", "url"), [("pymysql", "mysql+pymysql://me:secret@x/y"), ("psycopg", "postgresql+psycopg://x/y")]
+)
+def test_storages_whose_driver_is_missing_are_refused(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, url: str
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(ConfigError, match=r"needs a driver that is not installed .*pip install") as error:
+        search(config(heads, tmp_path, storage=url), objective())
+    assert "secret" not in str(error.value)
+
+
+def test_an_output_that_is_a_file_is_refused_and_left_alone(heads: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(ConfigError, match=r"--out .*file cannot be made"):
+        search(config(heads, file), objective())
+    assert file.read_text() == "mine"
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(heads: Path, tmp_path: Path) -> None:

@@ -24,14 +24,6 @@ from scr3d.training.trainer import MAX_BAD_STEPS, Trainer, train
 TINY = ModelConfig(size=32, width=4, order="ADLV")
 
 
-@pytest.fixture(scope="module")
-def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("heads")
-    for split, count in (("train", 48), ("val", 12)):
-        generate(HeadsConfig(split=split, count=count, size=32), root, progress=lambda done, count: None)
-    return root
-
-
 def config(heads: Path, out: Path, steps: int = 6, **changes: object) -> TrainConfig:
     optimiser = OptimiserConfig(batch_size=4, rate=1e-3)
     options = {"images": 4 * steps, "validate_every": 4 * 1000, "validation_images": 12, "threads": 1} | changes

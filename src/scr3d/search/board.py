@@ -97,9 +97,17 @@ class Board:
     def task(self, trial: FrozenTrial) -> Task | None:
         """What a trial claims; None if it has not said so, or has taken it back."""
         attributes = trial.user_attrs
-        if not attributes.get(CLAIMED) or attributes.get(WITHDRAWN):
+        if not self._has_said(trial) or attributes.get(WITHDRAWN):
             return None
         return Task(trial.params[self.parameter], attributes[SEED], attributes[IMAGES])
+
+    def _has_said(self, trial: FrozenTrial) -> bool:
+        """Whether a trial says what it claims.
+
+        Databases are read in parts, the parameters before the attributes, so the mark alone does not prove that the
+        rest has been read.
+        """
+        return self.parameter in trial.params and {CLAIMED, SEED, IMAGES} <= trial.user_attrs.keys()
 
     def accepted(self, stage: Stage, trials: Sequence[FrozenTrial]) -> list[str]:
         """The candidates of a stage so far: the first by number, as many as it has places."""
@@ -224,7 +232,7 @@ class Board:
         while True:
             trials = self.trials()
             earlier = [trial for trial in trials if trial.number < claim.number]
-            if all(t.state is not TrialState.RUNNING or CLAIMED in t.user_attrs for t in earlier):
+            if all(t.state is not TrialState.RUNNING or self._has_said(t) for t in earlier):
                 break
             self.release_dead()
             time.sleep(min(0.05, self.heartbeat_s))

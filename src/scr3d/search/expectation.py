@@ -45,3 +45,11 @@ def expect(space: Space, found: Sequence[Observation], images: int, kernel: str)
     means, deviations = posterior(model, space.names, images)
     pairs = zip(space.names, means.tolist(), deviations.tolist(), strict=True)
     return sorted((Expectation(*values) for values in pairs), key=lambda e: (e.mean, e.name))
+
+
+def predictions(space: Space, names: Sequence[str], scores: Sequence[float]) -> dict[str, dict[str, float]]:
+    """By kernel that suits the candidates: how well each score is predicted from the others (`leave_one_out`)."""
+    from scr3d.search.surrogate import leave_one_out
+
+    kernels = ("l1", "mallows") if space.parameter == "order" else ("l1",)
+    return {kernel: leave_one_out(names, scores, kernel) for kernel in kernels}

@@ -89,11 +89,13 @@ def draw_scores(axes: Axes, report: SearchReport, names: list[str]) -> None:
     axes.set_xlabel(report.score_name)
     axes.grid(axis="x", alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="upper right")
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 
 def draw_progress(axes: Axes, report: SearchReport, against_images: bool) -> None:
     """Best so far, against candidates or images trained, next to random search where that is known."""
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
     unit = report.images_per_candidate if against_images else 1
     positions = [step.images if against_images else step.candidates for step in report.steps]
     axes.step(
@@ -102,10 +104,15 @@ def draw_progress(axes: Axes, report: SearchReport, against_images: bool) -> Non
     if report.random_best:
         draws = range(1, len(report.random_best) + 1)
         axes.plot([unit * d for d in draws], report.random_best, "--", color=RANDOM, label="random search, expected")
+    if against_images:
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("images trained" if against_images else "candidates trained")
     axes.set_ylabel("best so far")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 
 def page(report: SearchReport, picture: bytes) -> str:
@@ -134,6 +141,7 @@ def page(report: SearchReport, picture: bytes) -> str:
 <tbody>
 {body}
 </tbody></table></div>
+<p>{html.escape(report.accuracy())}</p>
 <p><small>{html.escape(facts)}</small></p>
 </body></html>
 """

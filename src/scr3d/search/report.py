@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from scr3d.files import write_bytes, write_json
 from scr3d.search.board import Board
 from scr3d.search.candidates import label
 from scr3d.search.config import SCORE_NAMES, SearchConfig
-from scr3d.search.expectation import Expectation, expect
+from scr3d.search.expectation import Expectation, expect, predictions
 from scr3d.search.results import Observation, Progress, Row, expected_best, observations, progress, table
 
 
@@ -32,6 +33,7 @@ class SearchReport:
         expectations: the surrogate's posterior for every candidate, best first; empty with too few scores.
         shared: score and standard error of every candidate with shared weights (one-shot).
         random_best: expected best of random search after 1, 2, ... candidates; known when all have been tried.
+        leave_one_out: by kernel, how well each score is predicted from the others; known when all have been tried.
         full_images: length of a full training.
         images_per_candidate: images that random search spends on a candidate.
     """
@@ -44,6 +46,7 @@ class SearchReport:
     expectations: list[Expectation]
     shared: dict[str, dict[str, float]]
     random_best: list[float]
+    leave_one_out: dict[str, dict[str, float]]
     full_images: int
     images_per_candidate: int
 
@@ -67,6 +70,7 @@ class SearchReport:
             "posterior": [asdict(e) for e in self.expectations],
             "shared_weights": self.shared,
             "rank_correlation_of_shared_weights": rank_correlation(self.shared, self.full_rows),
+            "leave_one_out": self.leave_one_out,
             "best_so_far": [asdict(step) for step in self.steps],
             "expected_best_of_random_search": self.random_best,
             "trainings": [asdict(observation) for observation in self.found],
@@ -108,19 +112,44 @@ class SearchReport:
         about = self.about
         spent = self.steps[-1].images if self.steps else sum(o.new_images for o in self.found)
         text = (
-            f"{about['strategy']}, score: {self.score_name} on {about['scored_images']} validation images (mean over "
-            f"images, lower is better); {len(self.found)} trainings, {spent:,} images."
+            f"Strategy {about['strategy']}, score: {self.score_name} on {about['scored_images']} validation images "
+            f"(mean over images, lower is better); {len(self.found)} trainings, {spent:,} images."
         )
         if self.best is not None:
             text += f" Best: {label(self.best.name)} with {self.best.score:.4f}."
+        correlation = rank_correlation(self.shared, self.full_rows)
+        if correlation is not None:
+            text += (
+                f" Rank correlation of scores with shared weights and alone: {correlation:.2f} "
+                f"(of {len(self.full_rows)})."
+            )
         return text
+
+    def accuracy(self) -> str:
+        """How well each kernel predicts the scores, in a sentence; empty unless all candidates have been tried."""
+        if not self.leave_one_out:
+            return ""
+        parts = (
+            f"{kernel} error {one['rmse']:.4f}, correlation {one['correlation']:.2f}, "
+            f"log density {one['log_density']:.2f}"
+            for kernel, one in self.leave_one_out.items()
+        )
+        return (
+            f"Each score predicted from the {len(self.full_rows) - 1} others: {'; '.join(parts)} "
+            f"(the mean of the others: error {self._error_of_mean():.4f})."
+        )
+
+    def _error_of_mean(self) -> float:
+        scores = [row.score for row in self.full_rows]
+        return statistics.pstdev(scores) * len(scores) / (len(scores) - 1)
 
     def text(self) -> str:
         """Summary and table for the terminal."""
         lines = [self.columns(), *self.cells()]
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
         aligned = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([self.summary(), "", *(line.rstrip() for line in aligned)])
+        accuracy = ["", self.accuracy()] if self.leave_one_out else []
+        return "\n".join([self.summary(), "", *(line.rstrip() for line in aligned), *accuracy])
 
 
 def build_report(
@@ -145,6 +174,7 @@ def build_report(
     full = [row for row in rows if row.images == images]
     seeds = min((row.seeds for row in full), default=config.seeds)
     everything = len(full) == len(config.space)
+    scores = [row.score for row in full]
     counts = [t.user_attrs.get("scored_images", 0) for t in board.trials()]
     about = {
         "format": "scr3d-search",
@@ -171,7 +201,11 @@ def build_report(
         steps=progress(found, images, seeds, images if shared else 0),
         expectations=expect(config.space, found, images, config.kernel),
         shared=shared,
-        random_best=expected_best([row.score for row in full]) if everything else [],
+        random_best=expected_best(scores) if everything else [],
+        # Where all scores are the same there is nothing to predict.
+        leave_one_out=predictions(config.space, [row.name for row in full], scores)
+        if everything and min(scores) < max(scores)
+        else {},
         full_images=images,
         images_per_candidate=images * seeds,
     )

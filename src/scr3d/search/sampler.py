@@ -11,10 +11,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from scr3d.search.surrogate import LARGEST, fit_surrogate, log_expected_improvement
+from scr3d.search.surrogate import LARGEST, encode, fit_surrogate, log_expected_improvement, predicts
 
 PARAMETERS = ("order", "edges")
-"""Parameters whose values the sampler understands; others are drawn at random."""
+"""Parameters whose values the sampler understands unless it is told others; the rest is drawn at random."""
+ENOUGH_TO_JUDGE = 5
+"""Scores from which on a model that predicts nothing is not followed."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -22,18 +24,27 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 class OrderSampler(optuna.samplers.BaseSampler):
     """Proposes the order from which most improvement is expected.
 
-    Works in any study whose trials suggest one categorical parameter `order` (strings such as `VDLA`) or `edges`
-    (strings such as `V>D,V>L`):
+    Works in any study whose trials suggest one categorical parameter `order` (strings such as `VDLA`, or
+    `press,cut,paint`: permutations of any items) or `edges` (strings such as `V>D,V>L`, graphs over the factors):
 
         study = optuna.create_study(sampler=OrderSampler(startup_trials=4))
         study.optimize(lambda trial: score(trial.suggest_categorical("order", orders)), n_trials=8)
 
-    The first trials are drawn at random. Orders that have been tried or are under way are proposed again only when
-    nothing else is left, or if `repeats` allows it: then scores count as noisy observations of their order. A pruned
-    trial counts with its last score, if it has any; a failed one does not count.
+    The first trials are drawn at random, and so is each later one for which the model predicts the scores found so far
+    no better than their mean does: then similar orders have nothing to do with one another. Orders that have been
+    tried or are under way are proposed again only when nothing else is left, or if `repeats` allows it: then scores
+    count as noisy observations of their order. A pruned trial counts with its last score, if it has any; a failed one
+    does not count.
     """
 
-    def __init__(self, startup_trials: int = 4, kernel: str = "l1", seed: int = 0, repeats: bool = False):
+    def __init__(
+        self,
+        startup_trials: int = 4,
+        kernel: str = "l1",
+        seed: int = 0,
+        repeats: bool = False,
+        parameters: Sequence[str] = PARAMETERS,
+    ):
         """Set up a sampler.
 
         Args:
@@ -41,11 +52,13 @@ class OrderSampler(optuna.samplers.BaseSampler):
             kernel: `l1` (ranks, or edges) or `mallows` (ranks).
             seed: of the random draws; together with the trial's number it determines them.
             repeats: propose an order again where that promises most.
+            parameters: names of the categorical parameters that are orders or edges.
         """
         self.startup_trials = startup_trials
         self.kernel = kernel
         self.seed = seed
         self.repeats = repeats
+        self.parameters = tuple(parameters)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing: the parameter is proposed when the trial asks for it."""
@@ -61,7 +74,7 @@ class OrderSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The value of a parameter for a trial."""
-        if param_name not in PARAMETERS or not isinstance(param_distribution, CategoricalDistribution):
+        if param_name not in self.parameters or not isinstance(param_distribution, CategoricalDistribution):
             fallback = optuna.samplers.RandomSampler(seed=self.seed + trial.number)
             return fallback.sample_independent(study, trial, param_name, param_distribution)
         trials = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
@@ -84,17 +97,24 @@ class OrderSampler(optuna.samplers.BaseSampler):
             scores: what has been found, lower is better; one that is not finite only marks its order as tried.
             pending: candidates under way.
             number: of the proposal, for the random draws.
+
+        Raises:
+            ConfigError: the candidates are not orders of the same items, or graphs, or do not suit the kernel.
         """
+        encode(choices, self.kernel)
         known = {name for name, _ in scores} | set(pending)
         free = list(choices) if self.repeats else [name for name in choices if name not in known]
         free = free or [name for name in choices if name not in pending] or list(choices)
         random = np.random.default_rng([self.seed, number])
         finite = [(name, score) for name, score in scores if abs(score) < LARGEST]
+        unknown = [name for name in free if name not in known] or free
         if len(known) < self.startup_trials or len(finite) < 2:
-            unknown = [name for name in free if name not in known] or free
             return str(random.choice(unknown))
         names, values = zip(*finite, strict=True)
-        improvement = log_expected_improvement(fit_surrogate(names, values, self.kernel), free, pending).numpy()
+        model = fit_surrogate(names, values, self.kernel)
+        if len(finite) >= ENOUGH_TO_JUDGE and not predicts(model):
+            return str(random.choice(unknown))
+        improvement = log_expected_improvement(model, free, pending).numpy()
         best = np.flatnonzero(improvement >= improvement.max() - 1e-9)
         return free[int(random.choice(best))]
 

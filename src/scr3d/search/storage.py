@@ -46,10 +46,10 @@ def open_storage(url: str) -> BaseStorage:
         if url.startswith(JOURNAL):
             return _journal(url.removeprefix(JOURNAL))
         return _database(url)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ConfigError(
-            f"--storage {shown(url)} needs the driver {error.name}: install it (for PostgreSQL: "
-            "pip install 'psycopg[binary]' and postgresql+psycopg://; for MySQL: pip install pymysql and mysql+pymysql://)"
+            f"--storage {shown(url)} needs a driver that is not installed (for PostgreSQL: pip install "
+            "'psycopg[binary]' and postgresql+psycopg://; for MySQL: pip install pymysql and mysql+pymysql://)"
         ) from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ValueError, RuntimeError) as error:
         raise unreachable(url, error) from error
@@ -78,7 +78,23 @@ def _journal(path: str) -> BaseStorage:
     file = Path(path.removeprefix("//"))
     if not path or not file.absolute().parent.is_dir():
         raise OSError(f"expected {JOURNAL}FILE in a folder that exists, got {JOURNAL}{path}")
-    return JournalStorage(JournalFileBackend(str(file)))
+    return JournalStorage(Journal(str(file)))
+
+
+class Journal(JournalFileBackend):
+    """A journal file that says what has happened when its lock is lost.
+
+    Others take the lock of a process that stands still for half a minute. Optuna raises a bare RuntimeError then.
+    """
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append records under the lock."""
+        try:
+            super().append_logs(logs)
+        except RuntimeError:
+            raise optuna.exceptions.StorageInternalError(
+                "this process stood still while it held the lock of the journal, and another took it"
+            ) from None
 
 
 def _database(url: str) -> BaseStorage:

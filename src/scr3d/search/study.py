@@ -142,7 +142,10 @@ def open_search(config: SearchConfig, objective: Objective = TRAINING) -> Search
     """
     identity = study_identity(config)
     url = storage_url(config.storage, config.folder)
-    config.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {config.folder} cannot be made ({error.strerror}); give a folder") from error
     storage = open_storage(url)
     study = open_study(storage, config.study_name, identity, build_sampler(config), shown(url))
     board = Board(study, storage, config.space.parameter, config.space.names, config.heartbeat_s)

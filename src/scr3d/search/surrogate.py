@@ -27,7 +27,7 @@ from gpytorch.means import Mean
 from jaxtyping import Float
 from torch import Tensor
 
-from scr3d.causal.graph import Order, parse_edges
+from scr3d.causal.graph import parse_edges
 from scr3d.errors import ConfigError
 from scr3d.factors import FACTORS
 from scr3d.search.kernels import KERNELS, MallowsKernel, RankKernel
@@ -49,7 +49,11 @@ FEW = 64
 
 
 def encode(names: Sequence[str], kernel: str = "l1") -> Float[Tensor, "n d"]:
-    """Orders as ranks of the factors, edges as ones and zeros.
+    """Orders as ranks of their items, edges as ones and zeros.
+
+    Args:
+        names: orders such as `VDLA` or `press,cut,paint` of any items, or edges such as `V>D,V>L`.
+        kernel: that will compare them.
 
     Raises:
         ConfigError: a name is neither, the names are mixed, or the kernel does not suit them.
@@ -60,12 +64,32 @@ def encode(names: Sequence[str], kernel: str = "l1") -> Float[Tensor, "n d"]:
     if any(of_edges) != all(of_edges):
         raise ConfigError("expected orders alone or graphs alone, got both")
     if not any(of_edges):
-        return torch.tensor([Order.parse(name).rank for name in names], dtype=torch.float64)
+        return _ranks(names)
     if KERNELS[kernel] is MallowsKernel:
         raise ConfigError("the mallows kernel compares orders; graphs take the kernel l1")
     size = len(FACTORS)
     masks = [parse_edges(name) if name else torch.zeros(size, size) for name in names]
     return torch.stack(masks).flatten(1).double()
+
+
+def _ranks(names: Sequence[str]) -> Float[Tensor, "n items"]:
+    """The place of each item, items sorted by name, in each order."""
+    orders = [name.split(",") if "," in name else list(name) for name in names]
+    items = sorted(orders[0])
+    for name, order in zip(names, orders, strict=True):
+        if len(items) < 2 or len(set(order)) < len(order) or sorted(order) != items:
+            raise ConfigError(f"an order names each of {', '.join(items)} once, as {names[0]} should; got {name!r}")
+    return torch.tensor([[order.index(item) for item in items] for order in orders], dtype=torch.float64)
+
+
+def _distance_unit(names: Sequence[str], kernel: str, size: int) -> float:
+    """Distances of four factors for one of these candidates: the priors are about orders of four.
+
+    The largest distance of two orders of n is n^2 / 2 in ranks (rounded down) and n (n - 1) / 2 in swaps.
+    """
+    if not names[0] or ">" in names[0]:
+        return 1.0
+    return 6 / (size * (size - 1) / 2) if KERNELS[kernel] is MallowsKernel else 8 / (size**2 // 2)
 
 
 class LengthTrend(Mean):
@@ -99,7 +123,7 @@ def fit_surrogate(
     """The Gaussian process after scores of some candidates; a candidate may have several.
 
     Args:
-        names: orders, or graphs as edges.
+        names: orders, or graphs as edges (see `encode`).
         values: their scores, finite.
         kernel: `l1` or `mallows`.
         images: length of the training behind each score; None: all alike.
@@ -118,8 +142,9 @@ def fit_surrogate(
     of_candidates, of_lengths = KERNELS[kernel](active_dims=tuple(range(size))), RankKernel(active_dims=(size,))
     constant = len(y) < 2 or float(y.std()) < 1e-12
     standard = torch.zeros_like(y) if constant else (y - y.mean()) / y.std()
-    found = _fit(of_candidates.distance(x, x), lengths, standard)
-    of_candidates.decay, of_lengths.decay = found.decay, found.length_decay
+    unit = _distance_unit(names, kernel, size)
+    found = _fit(unit * of_candidates.distance(x, x), lengths, standard)
+    of_candidates.decay, of_lengths.decay = unit * found.decay, found.length_decay
     covariance = ScaleKernel(ProductKernel(of_candidates, of_lengths)).double()
     covariance.outputscale = torch.tensor(found.scale)
     with warnings.catch_warnings():
@@ -219,6 +244,32 @@ def log_expected_improvement(
     seen[:, -1] = seen[:, -1].max()
     acquisition = LogExpectedImprovement(believed, best_f=believed.posterior(seen).mean.min(), maximize=False)
     return acquisition(_inputs(model, names)[:, None])
+
+
+def predicts(model: SingleTaskGP) -> bool:
+    """Whether the model predicts each of its scores from the others better than their mean does."""
+    return error_against_mean(model) < 1
+
+
+@torch.no_grad()
+def error_against_mean(model: SingleTaskGP) -> float:
+    """Squared error of predicting each score from the others, against that of predicting the mean of the others.
+
+    The constant is estimated anew without the left-out score, the other parameters stay as they are, so it is a closed
+    form: the i-th score is missed by (P r)_i / P_ii, where r are the scores, K is their covariance with noise and
+    P = K^-1 - K^-1 1 (1^T K^-1 1)^-1 1^T K^-1.
+
+    Source: Dubrule, Cross validation of kriging in a unique neighborhood, Mathematical Geology 15, 1983.
+    """
+    x, y = model.train_inputs[0], model.train_targets
+    noise = model.likelihood.noise * torch.eye(len(y), dtype=y.dtype)
+    inverse = torch.linalg.inv(model.covar_module(x).to_dense() + noise)
+    weights = inverse.sum(1)
+    projected = inverse - torch.outer(weights, weights) / weights.sum()
+    misses = projected @ (y - model.mean_module(x)) / projected.diagonal()
+    by_mean = (y - y.mean()) * len(y) / (len(y) - 1)
+    # Scores that are all alike are predicted as well by their mean.
+    return float(misses.square().sum() / by_mean.square().sum()) if bool(by_mean.any()) else 1.0
 
 
 def _inputs(model: SingleTaskGP, names: Sequence[str], images: int | None = None) -> Float[Tensor, "n d"]:
