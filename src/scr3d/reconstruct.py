@@ -183,29 +183,31 @@ def _reconstruct_all(
 ) -> None:
     """Every part of the photos goes through reading, network and writing in a thread of its own.
 
-    Most of that time is spent outside of the interpreter. With one part alone, torch has the threads.
+    Most of that time is spent outside of the interpreter. A photo by itself leaves the threads to torch.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from scr3d.runtime import use_threads
 
-    size = max(1, min(options.batch_size, -(-len(folders) // threads)))
     pairs = iter(folders.items())
+    alone = threads == 1 or len(folders) < 2
+    # With several threads the first photo goes by itself: kernels are compiled and loaded in one thread.
+    first = {} if alone else dict(islice(pairs, 1))
+    size = max(1, min(options.batch_size, -(-(len(folders) - len(first)) // threads)))
     parts = list(iter(lambda: dict(islice(pairs, size)), {}))
     columns = (TextColumn("reconstructing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(folders))
         job = _Job(network, model_name, options, lambda: progress.advance(task), threading.Event())
-        if len(parts) == 1 or threads == 1:
+        if alone:
             for part in parts:
                 run.add(_reconstruct_part(part, job))
             return
-        # The first part by itself: kernels are compiled and loaded in one thread.
         use_threads(1)
         try:
-            run.add(_reconstruct_part(parts[0], job))
+            run.add(_reconstruct_part(first, job))
             with ThreadPoolExecutor(threads) as pool:
-                waiting = [pool.submit(_reconstruct_part, part, job) for part in parts[1:]]
+                waiting = [pool.submit(_reconstruct_part, part, job) for part in parts]
                 try:
                     for done in waiting:
                         run.add(done.result())

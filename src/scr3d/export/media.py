@@ -172,6 +172,7 @@ def _write_mp4(path: Path, pixels: UInt8[np.ndarray, "frames height width 3"], f
 
     # 4:2:0 chroma, the only kind that every browser plays, needs even sides.
     height, width = pixels.shape[1:3]
+    threads = str(torch.get_num_threads())
     even = np.pad(pixels, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     with imageio.get_writer(
         path,
@@ -182,7 +183,7 @@ def _write_mp4(path: Path, pixels: UInt8[np.ndarray, "frames height width 3"], f
         pixelformat="yuv420p",
         macro_block_size=2,
         ffmpeg_log_level="error",
-        output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart", "-threads", "2"],
+        output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart", "-threads", threads],
     ) as writer:
         for frame in even:
             writer.append_data(frame)  # type: ignore[attr-defined]
