@@ -21,7 +21,6 @@ from scr3d.search.surrogate import (
     leave_one_out,
     log_expected_improvement,
     posterior,
-    predicts,
 )
 
 ORDERS = [str(order) for order in all_orders()]
@@ -206,13 +205,25 @@ def test_a_proposal_takes_less_than_a_second():
     assert time.process_time() - start < 1.0
 
 
-def test_a_model_that_does_not_predict_is_told_from_one_that_does():
-    def followed(make_table) -> int:
+def test_errors_tell_a_model_that_predicts_from_one_that_does_not():
+    def better_than_the_mean(make_table) -> int:
         tables = (make_table(seed) for seed in range(40))
-        return sum(predicts(fit_surrogate(ORDERS[::2], [table[n] for n in ORDERS[::2]])) for table in tables)
+        models = (fit_surrogate(ORDERS[::2], [table[name] for name in ORDERS[::2]]) for table in tables)
+        return sum(error_against_mean(model) < 1 for model in models)
 
-    assert followed(structured_table) >= 38
-    assert followed(unstructured_table) <= 24
+    assert better_than_the_mean(structured_table) >= 38
+    assert better_than_the_mean(unstructured_table) <= 24
+
+
+def test_a_model_that_predicts_nothing_is_not_followed(monkeypatch):
+    table = structured_table(7)
+    scores = [(name, table[name]) for name in ORDERS[::3]]
+    proposals = [OrderSampler().propose(ORDERS, scores, [], number) for number in range(20)]
+    assert len(set(proposals)) == 1
+    monkeypatch.setattr("scr3d.search.sampler.predicts", lambda model: False)
+    drawn = [OrderSampler().propose(ORDERS, scores, [ORDERS[1]], number) for number in range(20)]
+    assert len(set(drawn)) > 5
+    assert not set(drawn) & {ORDERS[1], *(name for name, _ in scores)}
 
 
 @pytest.mark.parametrize("kernel", ["l1", "mallows"])

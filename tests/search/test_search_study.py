@@ -32,6 +32,11 @@ def test_exhaustive_search_trains_each_order_once_and_finds_the_best(heads: Path
     assert len(trained) == len(set(trained)) == 24
     assert report.random_best[0] == pytest.approx(sum(row.score for row in report.rows) / 24)
     assert report.random_best[-1] == report.best.score
+    # The stand-in's table falls off with the L1 distance of ranks: that kernel has to predict it better.
+    accuracy = json.loads((tmp_path / "report.json").read_text())["leave_one_out"]
+    assert accuracy["l1"]["rmse"] < 0.5 * accuracy["mallows"]["rmse"]
+    assert report.accuracy() in report.text()
+    assert f"l1 error {accuracy['l1']['rmse']:.4f}" in (tmp_path / "report.html").read_text()
     again = search(config(heads, tmp_path, strategy=Strategy.EXHAUSTIVE), objective())
     assert again.best == report.best
     assert len(notes(tmp_path, "end")) == 24

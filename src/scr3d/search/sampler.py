@@ -31,7 +31,7 @@ class OrderSampler(optuna.samplers.BaseSampler):
         study.optimize(lambda trial: score(trial.suggest_categorical("order", orders)), n_trials=8)
 
     The first trials are drawn at random, and so is each later one for which the model predicts the scores found so far
-    no better than their mean does: then similar orders have nothing to do with one another. Orders that have been
+    worse than their mean does: then similar orders have nothing to do with one another. Orders that have been
     tried or are under way are proposed again only when nothing else is left, or if `repeats` allows it: then scores
     count as noisy observations of their order. A pruned trial counts with its last score, if it has any; a failed one
     does not count.
