@@ -183,7 +183,8 @@ def _reconstruct_all(
 ) -> None:
     """Every part of the photos goes through reading, network and writing in a thread of its own.
 
-    Most of that time is spent outside of the interpreter. A photo by itself leaves the threads to torch.
+    Most of that time is spent outside of the interpreter. torch itself has one thread meanwhile: on single photos more
+    gain nothing, and on a busy machine they wait for one another.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -199,12 +200,12 @@ def _reconstruct_all(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(folders))
         job = _Job(network, model_name, options, lambda: progress.advance(task), threading.Event())
-        if alone:
-            for part in parts:
-                run.add(_reconstruct_part(part, job))
-            return
         use_threads(1)
         try:
+            if alone:
+                for part in parts:
+                    run.add(_reconstruct_part(part, job))
+                return
             run.add(_reconstruct_part(first, job))
             with ThreadPoolExecutor(threads) as pool:
                 waiting = [pool.submit(_reconstruct_part, part, job) for part in parts]
