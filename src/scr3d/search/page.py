@@ -107,6 +107,8 @@ def draw_progress(axes: Axes, report: SearchReport, against_images: bool) -> Non
     if against_images:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    else:
+        axes.set_xlim(0.5, max([1, len(report.random_best), *positions]) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("images trained" if against_images else "candidates trained")
