@@ -109,7 +109,7 @@ def draw_progress(axes: Axes, report: SearchReport, against_images: bool) -> Non
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     else:
         axes.set_xlim(0.5, max([1, len(report.random_best), *positions]) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("images trained" if against_images else "candidates trained")
     axes.set_ylabel("best so far")
