@@ -11,6 +11,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
+from threading import Lock
 
 import torch
 import warp as wp
@@ -23,6 +24,8 @@ LANES = 16
 """Cells that are worked on side by side."""
 CELLS_OF_A_THREAD = 1 << 15
 """Least number of cells for which a further thread is worth its start (a quarter of a millisecond of work)."""
+
+_COMPILING = Lock()
 
 _DRAW_MAP = """
 #pragma clang fp contract(off)
@@ -182,7 +185,8 @@ def rasterize_grid(
     points_px = points_px.detach().to(torch.float32).contiguous()
     batch, _, rows, columns = points_px.shape
     found = torch.empty(batch, height, width, dtype=torch.int64)
-    _compile()
+    with _COMPILING:
+        _compile()
     threads = max(1, min(batch, torch.get_num_threads(), batch * rows * columns // CELLS_OF_A_THREAD))
     ends = [batch * thread // threads for thread in range(threads + 1)]
     parts = [(points_px[start:end], found[start:end], depth_quantum) for start, end in pairwise(ends)]
