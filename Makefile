@@ -12,7 +12,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth
+BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth side-by-side
 
 .PHONY: help install demo test test-full lint format clean bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -56,6 +56,9 @@ bench-against-commit: $(INSTALLED)
 
 bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
+
+bench-side-by-side: $(INSTALLED)
+	$(BIN)/python benchmarks/side_by_side.py $(BENCH_OPTIONS) --out $(REPORTS)/side_by_side.json
 
 bench-tables: $(INSTALLED)
 	$(BIN)/python tools/performance_tables.py

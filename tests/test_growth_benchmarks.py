@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +143,10 @@ def test_runs_train_side_by_side(tmp_path: Path) -> None:
     rounds = compare(tmp_path / "data", tmp_path, arguments)
     assert {name: len(works[0]) for name, works in rounds.items()} == {n: len(names) for n, names in TURNS.items()}
     assert all(work.steps > 0 for works in rounds.values() for work in works[0])
+
+
+def test_the_pages_show_the_committed_reports() -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, str(root / "tools" / "performance_tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md from the reports in results/benchmarks/.
+"""Write the tables of the pages on performance from the reports in results/benchmarks/.
 
     python tools/performance_tables.py [--check]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = tuple(ROOT / "docs" / name for name in ("performance.md", "performance-reconstruction.md", "growth.md"))
 RESULTS = ROOT / "results" / "benchmarks"
 MARK = re.compile(r"(<!-- table: (?P<name>[^>]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 FORMAT = "scr3d-benchmark"
@@ -187,6 +187,104 @@ def leaves(value: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
         yield path, number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
+def cold_start(report: Report) -> str:
+    """Processes from start to end, against the import of torch."""
+    found = report["results"]["cold_start"]
+    limit = found["import torch"]["median_ms"]
+    rows = [
+        [f"`{name}`", number(time["median_ms"] / 1e3), number(time["cpu_ms"] / 1e3), f"{time['median_ms'] / limit:.2f}"]
+        for name, time in found.items()
+    ]
+    return table("process | seconds | processor seconds | of `import torch`", rows)
+
+
+def bulk(report: Report) -> str:
+    """Photos a second by kind of output."""
+    rows = [
+        [
+            name,
+            number(found["photos_per_s"]),
+            number(found["photos_per_cpu_s"]),
+            number(found["per_photo"]["cpu_ms"]),
+            f"{found['of_network_cpu']:.1%}",
+        ]
+        for name, found in report["results"]["in_bulk"].items()
+    ]
+    return table("written | photos a second | a processor second | processor ms a photo | network's share", rows)
+
+
+def step_growth(report: Report) -> str:
+    """Slopes of the training step."""
+    rows = [
+        [
+            name,
+            *(f"{found[what][slope]:.2f}" for what in ("time", "peak_mib") for slope in ("slope", "last_slope")),
+        ]
+        for name, found in report["results"]["step"]["slopes"].items()
+    ]
+    return table("along | time, slope | last slope | memory, slope | last slope", rows)
+
+
+def step_cells(report: Report) -> str:
+    """Time and memory of every cell."""
+    rows = [
+        [
+            f"{cell['size']}",
+            str(cell["batch"]),
+            number(cell["time"]["median_ms"]),
+            number(cell["time"]["cpu_ms"]),
+            number(cell["peak_mib"]),
+        ]
+        for cell in report["results"]["step"]["cells"]
+    ]
+    return table("size | batch | ms | processor ms | memory, MiB", rows)
+
+
+def data_growth(report: Report) -> str:
+    """Memory and time of reading, by the number of images."""
+    rows = [
+        [
+            f"{cell['images']:,}",
+            number(cell["before_mib"]),
+            number(cell["own_mib"]),
+            number(cell["first_ms"]),
+            number(cell["ms"]),
+        ]
+        for cell in report["results"]["data"]["cells"]
+    ]
+    return table("images | before, MiB | for the data, MiB | first batch, ms | a later batch, ms", rows)
+
+
+def search_growth(report: Report) -> str:
+    """Memory and time of a search, by the number of orders."""
+    rows = [
+        [
+            strategy,
+            str(cell["orders"]),
+            number(cell["ms"] / 1e3),
+            number(cell["cpu_ms"] / 1e3),
+            number(cell["before_mib"] + cell["own_mib"]),
+        ]
+        for strategy, found in report["results"]["search"].items()
+        for cell in found["cells"]
+    ]
+    return table("strategy | orders | seconds | processor seconds | own memory, MiB", rows)
+
+
+def side_by_side(report: Report) -> str:
+    """Images a second of one and of two runs."""
+    names = {
+        "together": "two runs, one thread each",
+        "two_threads": "one run, two threads",
+        "alone": "one run, one thread",
+    }
+    rows = [
+        [words, number(found["images_per_s"]), f"{report['results'][name]['cpu_share']:.2f}"]
+        for found, words in ((report["results"][name], words) for name, words in names.items())
+    ]
+    return table("runs | images a second, all together | processors in use", rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "step": ("step", step),
     "limits": ("step", limits),
@@ -196,8 +294,13 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),
     "peers": ("peers", timings),
-    "reconstruction": ("reconstruction", timings),
-    "growth": ("growth", timings),
+    "cold start": ("reconstruction", cold_start),
+    "bulk": ("reconstruction", bulk),
+    "growth of a step": ("growth", step_growth),
+    "steps by size and batch": ("growth", step_cells),
+    "growth of the data": ("growth", data_growth),
+    "growth of a search": ("growth", search_growth),
+    "side by side": ("side_by_side", side_by_side),
 }
 """Name of each table, its benchmark, and what makes it from a report."""
 
@@ -232,7 +335,7 @@ def with_tables(page: str) -> str:
     """The page with the tables between its marks replaced; every mark must have a table."""
     unknown = [match["name"] for match in MARK.finditer(page) if match["name"] not in TABLES]
     if unknown:
-        raise SystemExit(f"{PAGE} has marks for {unknown}; expected {sorted(TABLES)}")
+        raise SystemExit(f"there are marks for {unknown}; expected {sorted(TABLES)}")
     return MARK.sub(lambda match: f"{match[1]}{made(match['name'])}\n{match[3]}", page)
 
 
@@ -241,12 +344,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
     arguments = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    wanted = with_tables(page)
-    if not arguments.check:
-        PAGE.write_text(wanted, encoding="utf-8")
-    elif page != wanted:
-        sys.exit(f"{PAGE} is out of date; run python tools/performance_tables.py")
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        wanted = with_tables(page)
+        if not arguments.check:
+            path.write_text(wanted, encoding="utf-8")
+        elif page != wanted:
+            sys.exit(f"{path} is out of date; run python tools/performance_tables.py")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from torch import Tensor
 
 import scr3d
 from scr3d.data.heads.draws import SPLIT_CODES
-from scr3d.data.heads.samples import HeadSample, HeadsConfig, sample
 from scr3d.data.heads.identity import draw_identities
 from scr3d.data.heads.render import render as render_heads
+from scr3d.data.heads.samples import HeadSample, HeadsConfig, sample
 from scr3d.data.heads.scene import draw_scenes
 from scr3d.geometry.camera import Camera, DepthRange
 from scr3d.metrics import depth_scores

@@ -18,6 +18,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from scr3d.errors import CollapseError, ConfigError, Scr3dError
+from scr3d.runtime import use_threads
 from scr3d.search.board import Board, Claim, Stage
 from scr3d.search.candidates import label
 from scr3d.search.config import SearchConfig, Strategy
@@ -126,6 +127,7 @@ def search(config: SearchConfig, objective: Objective = TRAINING) -> SearchRepor
         DataError: the data cannot be read, or cannot give the score.
     """
     config = shared_threads(prepare_data(config))
+    use_threads(config.training.threads)
     with storage_errors(storage_url(config.storage, config.folder)):
         opened = open_search(config, objective)
         with extra_workers(config, objective):
@@ -253,6 +255,7 @@ def run_extra_worker(config: SearchConfig, objective: Objective, log: Path) -> N
     """Body of a further process on this machine."""
     with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         try:
+            use_threads(config.training.threads)
             with storage_errors(storage_url(config.storage, config.folder)):
                 open_search(config, objective).work()
         except Scr3dError as error:
