@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scr3d.losses import relief_loss, smoothness_loss
+from scr3d.losses import relief_loss, smoothness_loss, spread_loss
 from scr3d.losses.regularisation import OBJECT_HALF_HEIGHT, OBJECT_HALF_WIDTH
 
 
@@ -61,3 +61,11 @@ def test_relief_prior_on_a_plane_is_finite_with_finite_gradient():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(plane.grad).all()
+
+
+def test_spread_is_the_variance_over_the_batch_with_its_gradient():
+    depth = torch.randn(5, 4, 4, dtype=torch.float64, requires_grad=True)
+    expected = depth.var(dim=0, correction=0).mean()
+    torch.testing.assert_close(spread_loss(depth), expected)
+    found, wanted = (torch.autograd.grad(value, depth)[0] for value in (spread_loss(depth), expected))
+    torch.testing.assert_close(found, wanted)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,6 +101,14 @@ def test_raw_depth_has_no_mean_and_depth_is_its_tanh():
     inner = slice(BORDER_COLUMNS, -BORDER_COLUMNS)
     expected = 1 + 0.1 * (raw.raw_depth + model.start_surface).tanh()
     torch.testing.assert_close(raw.factors.canonical_depth[:, :, inner], expected[:, :, inner])
+
+
+def test_a_tapered_start_is_flatter_from_top_to_bottom_and_as_round_from_side_to_side():
+    round_, upright = build().start_surface, build(replace(SMALL, start_taper=0.5)).start_surface
+    middle = len(round_) // 2
+    torch.testing.assert_close(upright[middle], round_[middle], atol=2e-3, rtol=0)
+    assert upright[middle // 2, middle] < round_[middle // 2, middle] - 0.03
+    assert (upright <= round_ + 1e-6)[round_ < 0.3].all()
 
 
 def test_the_start_surface_is_a_bump_or_flat():

@@ -11,7 +11,6 @@ import torch
 
 from scr3d.causal import Attention, Order, StructureKind, WeightForm, is_acyclic
 from scr3d.data.dataset import Batch
-from scr3d.data.heads import HeadsConfig, generate
 from scr3d.errors import CheckpointError, CollapseError, ConfigError
 from scr3d.models import ModelConfig, load_model
 from scr3d.training.config import GraphConfig, OptimiserConfig, TrainConfig, recipe_defaults
@@ -31,14 +30,6 @@ STRUCTURES = {
     "dynamic cosine": {"structure": StructureKind.DYNAMIC, "attention": Attention.COSINE},
     "dynamic learned": {"structure": StructureKind.DYNAMIC, "attention": Attention.LEARNED},
 }
-
-
-@pytest.fixture(scope="module")
-def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("heads")
-    for split, count in (("train", 48), ("val", 24)):
-        generate(HeadsConfig(split=split, count=count, size=32), root, progress=lambda done, count: None)
-    return root
 
 
 def config(heads: Path, out: Path, name: str, steps: int = 8, **changes: object) -> TrainConfig:

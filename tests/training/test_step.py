@@ -60,6 +60,7 @@ def by_hand(model, features, image, recipe, images_seen):
         + recipe.rotation_penalty_at(images_seen) * raw.raw_view[:, :3].square().mean()
         + recipe.translation_penalty * raw.raw_view[:, 3:].square().mean()
         + recipe.relief_penalty_at(images_seen) * relief_loss(factors.canonical_depth, model.config.fov_deg)
+        + recipe.shape_penalty * raw.raw_depth.var(dim=0, correction=0).mean()
         + recipe.light_penalty_at(images_seen) * slopes.square().mean()
     )
     return total, total + regularisers
@@ -71,7 +72,14 @@ def by_hand(model, features, image, recipe, images_seen):
         RECIPES["robust"],
         RECIPES["paper"],
         Recipe(masked=False, continued=False, flip_weight=0.3, perceptual_weight=0.2, light_penalty=1.5),
-        Recipe(masked=True, continued=True, smoothness=7.0, rotation_penalty=2.0, translation_penalty=3.0),
+        Recipe(
+            masked=True,
+            continued=True,
+            smoothness=7.0,
+            rotation_penalty=2.0,
+            translation_penalty=3.0,
+            shape_penalty=4.0,
+        ),
     ],
 )
 @pytest.mark.parametrize("images_seen", [6_000, 200_000])

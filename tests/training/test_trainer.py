@@ -62,13 +62,15 @@ def test_same_seed_same_result_other_seed_other_result(heads: Path, tmp_path: Pa
     assert any(not torch.equal(a[name], c[name]) for name in a)
 
 
-def test_resumed_run_equals_uninterrupted_one(heads: Path, tmp_path: Path) -> None:
-    train(config(heads, tmp_path / "whole", steps=9))
-    interrupted = Trainer(config(heads, tmp_path / "parts", steps=9))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_resumed_run_equals_uninterrupted_one(heads: Path, tmp_path: Path, threads: int) -> None:
+    train(config(heads, tmp_path / "whole", steps=9, threads=threads))
+    interrupted = Trainer(config(heads, tmp_path / "parts", steps=9, threads=threads))
+    assert (interrupted.in_parts is not None) == (threads > 1)
     for _ in range(4):
         interrupted.train_step()
     interrupted.save()
-    resumed = Trainer(config(heads, tmp_path / "parts", steps=9))
+    resumed = Trainer(config(heads, tmp_path / "parts", steps=9, threads=threads))
     assert resumed.step == 4
     resumed.run()
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")

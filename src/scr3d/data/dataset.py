@@ -49,6 +49,17 @@ class Truth:
     view: View | None
     groups: dict[str, Tensor]
 
+    def __getitem__(self, index: slice) -> Truth:
+        light, view = self.light, self.view
+        return Truth(
+            self.depth[index],
+            self.foreground[index],
+            None if self.albedo is None else self.albedo[index],
+            None if light is None else Light(light.ambient[index], light.diffuse[index], light.direction[index]),
+            None if view is None else View(view.rotation_rad[index], view.translation[index]),
+            {name: value[index] for name, value in self.groups.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -56,6 +67,9 @@ class Batch:
 
     image: Float[Tensor, "batch 3 size size"]
     truth: Truth | None
+
+    def __getitem__(self, index: slice) -> Batch:
+        return Batch(self.image[index], None if self.truth is None else self.truth[index])
 
 
 class Dataset:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.errors import ShapeError
+from scr3d.losses.parts import AcrossParts, one_part
 
 EPSILON = 1e-7
 
@@ -18,6 +19,7 @@ def photometric_loss(
     target: Float[Tensor, "batch 3 height width"],
     sigma: Float[Tensor, "batch height width"],
     mask: Float[Tensor, "batch height width"] | None = None,
+    across: AcrossParts = one_part,
 ) -> Float[Tensor, ""]:
     """Mean of sqrt(2) |delta| / (sigma + eps) + log(sigma + eps) over pixels and channels.
 
@@ -26,6 +28,7 @@ def photometric_loss(
         target: images in [-1, 1].
         sigma: expected error, positive.
         mask: weight of every pixel in [0, 1]; None weighs all alike. An empty mask gives 0.
+        across: see `masked_mean`.
 
     Raises:
         ShapeError: the arguments do not fit together.
@@ -35,7 +38,7 @@ def photometric_loss(
     _check(reconstruction, target, sigma, mask)
     scale = sigma[:, None] + EPSILON
     loss = math.sqrt(2) * (reconstruction - target).abs() / scale + scale.log()
-    return masked_mean(loss, mask)
+    return masked_mean(loss, mask, across)
 
 
 def perceptual_loss(
@@ -43,6 +46,7 @@ def perceptual_loss(
     target: Float[Tensor, "batch channels height width"],
     sigma: Float[Tensor, "batch height width"],
     mask: Float[Tensor, "batch height width"] | None = None,
+    across: AcrossParts = one_part,
 ) -> Float[Tensor, ""]:
     """Mean of delta^2 / (2 sigma^2 + eps) + log(sigma + eps) over positions and channels of features.
 
@@ -51,6 +55,7 @@ def perceptual_loss(
         target: features of the image.
         sigma: expected error, positive.
         mask: weight of every position in [0, 1]; None weighs all alike. An empty mask gives 0.
+        across: see `masked_mean`.
 
     Raises:
         ShapeError: the arguments do not fit together.
@@ -60,19 +65,24 @@ def perceptual_loss(
     _check(reconstruction, target, sigma, mask)
     sigma = sigma[:, None]
     loss = (reconstruction - target).square() / (2 * sigma.square() + EPSILON) + (sigma + EPSILON).log()
-    return masked_mean(loss, mask)
+    return masked_mean(loss, mask, across)
 
 
 def masked_mean(
-    values: Float[Tensor, "batch channels height width"], mask: Float[Tensor, "batch height width"] | None
+    values: Float[Tensor, "batch channels height width"],
+    mask: Float[Tensor, "batch height width"] | None,
+    across: AcrossParts = one_part,
 ) -> Float[Tensor, ""]:
-    """Mean over the batch, channels and positions, weighted by the mask; 0 for an empty mask."""
+    """Mean over the batch, channels and positions, weighted by the mask; 0 for an empty mask.
+
+    In a batch that is split into parts, `across` turns a part's total weight into the mean of all parts'.
+    """
     if mask is None:
         return values.mean()
     weight = mask[:, None].to(values)
     # `where` keeps an infinite or undefined value under a zero weight out of the sum.
     weighted = torch.where(weight > 0, values, 0.0) * weight
-    return weighted.sum() / (weight.sum() * values.shape[1]).clamp(min=EPSILON)
+    return weighted.sum() / (across(weight.sum()) * values.shape[1]).clamp(min=EPSILON)
 
 
 def _check(reconstruction: Tensor, target: Tensor, sigma: Tensor, mask: Tensor | None) -> None:

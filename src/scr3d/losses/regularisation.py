@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scr3d.losses.parts import AcrossParts, one_part
+
 OBJECT_HALF_WIDTH, OBJECT_HALF_HEIGHT = 0.62, 0.84
 """Rough outline of the object, in half frames."""
 
@@ -28,17 +30,25 @@ def smoothness_loss(raw_depth: Float[Tensor, "batch height width"], limit: float
     return second_x.mean() + second_y.mean()
 
 
-def relief_loss(canonical_depth: Float[Tensor, "batch size size"], fov_deg: float) -> Float[Tensor, ""]:
+def relief_loss(
+    canonical_depth: Float[Tensor, "batch size size"], fov_deg: float, across: AcrossParts = one_part
+) -> Float[Tensor, ""]:
     """Squared logarithm of the batch's mean relief against that of a body as deep as it is wide.
 
     The mean alone is held, so that single objects may be deeper or flatter. Relief is the standard deviation of depth
     inside the object's rough outline. Photos hardly tell it: a deeper relief with smaller turns and more frontal lights
     gives nearly the same pictures (the generalised bas-relief ambiguity). What sets the scale is this prior: an
-    ellipsoid of half the outline's width in depth.
+    ellipsoid of half the outline's width in depth. `across` turns the mean of a part of a batch into that of the whole.
     """
     inside, expected = _round_body(canonical_depth.shape[-1], fov_deg, canonical_depth.device)
-    relief = canonical_depth[:, inside].std(dim=1, correction=0).mean()
+    relief = across(canonical_depth[:, inside].std(dim=1, correction=0).mean())
     return ((relief + 1e-6) / expected).log().square()
+
+
+def spread_loss(raw_depth: Float[Tensor, "batch height width"], across: AcrossParts = one_part) -> Float[Tensor, ""]:
+    """Variance of raw depth over the batch, mean over the pixels. `across` as in `relief_loss`."""
+    # The mean needs no gradient: the variance does not depend on it at first order.
+    return (raw_depth - across(raw_depth.mean(dim=0)).detach()).square().mean()
 
 
 @lru_cache(maxsize=16)

@@ -60,6 +60,9 @@ class ModelConfig:
     """Raw depth of the plane behind the ellipsoid, in half depth ranges behind the middle."""
     start_height: float = 0.8
     """How far the ellipsoid stands out before it, in half depth ranges."""
+    start_taper: float = 1.0
+    """How the ellipsoid's depth narrows towards its top and bottom: with the power 1 of its width (the default), or
+    less for an upright body that is flatter from top to bottom than from side to side, such as a head on a neck."""
     outline_range: float = 0.0
     """How far the ellipsoid adapts to each object: in log of its width and height, and in half frames up or down;
     0 (the default) keeps it as it is, 0.3 is a good reach."""
@@ -85,6 +88,8 @@ class ModelConfig:
             raise ConfigError(f"--model.width must be a multiple of 4, at least 4; got {self.width}")
         if not 0 <= self.outline_range <= 0.5:
             raise ConfigError(f"--model.outline-range must lie in [0, 0.5]; got {self.outline_range}")
+        if not 0 < self.start_taper <= 1:
+            raise ConfigError(f"--model.start-taper must lie in (0, 1]; got {self.start_taper}")
         if not self.split and self.structure is not StructureKind.INDEPENDENT:
             raise ConfigError(
                 f"--no-split has no embeddings to mix and needs --structure independent; got {self.structure}"

@@ -38,6 +38,12 @@ def start_surface(
         x = axis[None, :] / (BUMP_HALF_WIDTH * wider.exp())
         y = (axis[:, None] - lower) / (BUMP_HALF_HEIGHT * higher.exp())
     level = 1 - x**2 - y**2
-    # Rounded off at the rim, where an ellipsoid is infinitely steep.
-    height = (level + torch.sqrt(level**2 + BUMP_RIM**2)).div(2).sqrt()
+    height = rounded_off(level).sqrt()
+    if config.start_taper != 1:
+        height = height * rounded_off(1 - y**2) ** ((config.start_taper - 1) / 2)
     return torch.atanh(config.start_plane - config.start_height * height)
+
+
+def rounded_off(level: Tensor) -> Tensor:
+    """max(0, level) with a soft corner, for the rim, where an ellipsoid is infinitely steep."""
+    return (level + torch.sqrt(level**2 + BUMP_RIM**2)) / 2

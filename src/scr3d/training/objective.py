@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from scr3d.data.dataset import Batch
 from scr3d.losses.features import FeatureNetwork
+from scr3d.losses.parts import AcrossParts, one_part
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import training_loss
@@ -28,11 +29,11 @@ class TrainingObjective(nn.Module):
         self.recipe = recipe
 
     def forward(
-        self, batch: Batch | Whole, images_seen: int, held_out: bool = False
+        self, batch: Batch | Whole, images_seen: int, held_out: bool = False, across: AcrossParts = one_part
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch (in training the total, else without regularisers) and the values to log."""
         if isinstance(batch, Whole):
             batch = batch.batch
-        losses = training_loss(self.model, self.features, batch, self.recipe, images_seen)
+        losses = training_loss(self.model, self.features, batch, self.recipe, images_seen, across)
         chosen = losses.reconstruction if held_out else losses.total
         return chosen, {name: value.detach() for name, value in losses.parts.items()}

@@ -40,6 +40,9 @@ class Recipe:
     """Images after which it has fallen to 1/e."""
     translation_penalty: float = 0.05
     """Weight of the mean square of the raw shifts: a shift that does a turn's work makes turns timid."""
+    shape_penalty: float = 0.0
+    """Weight of the variance of raw depth over a batch, outlines apart: objects of one kind have one shape, from which
+    single ones differ little, and a view that is not found must not hide in the shape. 30 is a good weight."""
     light_penalty: float = 0.02
     """Weight of the mean square of the light's slopes (lx, ly) at the start, so that dark hair is not lit away."""
     light_penalty_end: float = 0.0

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from scr3d.data.dataset import Batch, Truth
 from scr3d.errors import DataError
 from scr3d.factors import Factors, cat_factors
-from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss
+from scr3d.losses import perceptual_loss, photometric_loss, relief_loss, smoothness_loss, spread_loss
+from scr3d.losses.parts import AcrossParts, one_part
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
 from scr3d.models.confidence import Confidence
 from scr3d.models.layers import widened
@@ -40,15 +41,19 @@ def training_loss(
     batch: Batch,
     recipe: Recipe,
     images_seen: int,
+    across: AcrossParts = one_part,
 ) -> Losses:
-    """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours)."""
+    """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours).
+
+    For a part of a batch, `across` turns its means into those of the whole batch, see `scr3d.training.parallel`.
+    """
     image = batch.image
     if recipe.supervised:
         return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth)
     raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
     plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model, recipe.continued)
-    losses = reconstruction_losses(plain, flipped, image, features, recipe)
-    regularisers = regularisation(raw, recipe, images_seen, model.config.fov_deg)
+    losses = reconstruction_losses(plain, flipped, image, features, recipe, across)
+    regularisers = regularisation(raw, recipe, images_seen, model.config.fov_deg, across)
     total = losses.total + sum(weight * term for weight, term in regularisers.values())
     parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
     return replace(losses, total=total, parts=parts)
@@ -103,6 +108,7 @@ def reconstruction_losses(
     image: Float[Tensor, "batch 3 size size"],
     features: nn.Module,
     recipe: Recipe,
+    across: AcrossParts = one_part,
 ) -> Losses:
     """Photometric and perceptual losses of both reconstructions; the mask carries no gradient."""
     with torch.no_grad():
@@ -115,8 +121,8 @@ def reconstruction_losses(
     terms = {}
     for name, explained, seen in zip(("plain", "flipped"), (plain, flipped), seen_features, strict=True):
         terms[name] = (
-            photometric_loss(explained.image * 2 - 1, image * 2 - 1, explained.confidence, mask),
-            perceptual_loss(seen, target_features, explained.perceptual_confidence, coarse_mask),
+            photometric_loss(explained.image * 2 - 1, image * 2 - 1, explained.confidence, mask, across),
+            perceptual_loss(seen, target_features, explained.perceptual_confidence, coarse_mask, across),
         )
     total = sum_terms(terms["plain"], recipe) + recipe.flip_weight * sum_terms(terms["flipped"], recipe)
     parts = {
@@ -135,7 +141,7 @@ def sum_terms(terms: tuple[Tensor, Tensor], recipe: Recipe) -> Tensor:
 
 
 def regularisation(
-    raw: RawFactors, recipe: Recipe, images_seen: int, fov_deg: float
+    raw: RawFactors, recipe: Recipe, images_seen: int, fov_deg: float, across: AcrossParts = one_part
 ) -> dict[str, tuple[float, Tensor]]:
     """Weight and value of every regulariser that is in use."""
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
@@ -148,8 +154,9 @@ def regularisation(
         "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
         "relief_penalty": (
             recipe.relief_penalty_at(images_seen),
-            lambda: relief_loss(raw.factors.canonical_depth, fov_deg),
+            lambda: relief_loss(raw.factors.canonical_depth, fov_deg, across),
         ),
+        "shape_penalty": (recipe.shape_penalty, lambda: spread_loss(raw.raw_depth, across)),
         "light_penalty": (recipe.light_penalty_at(images_seen), lambda: slopes.square().mean()),
     }
     return {name: (weight, term()) for name, (weight, term) in terms.items() if weight > 0}

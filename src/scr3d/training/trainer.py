@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
+from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError
 from scr3d.files import write_json
 from scr3d.losses.features import squeezenet_features, vgg16_features
@@ -41,6 +42,7 @@ from scr3d.training.collapse import find_collapse
 from scr3d.training.config import TrainConfig, comparable, different_options
 from scr3d.training.graph import GraphLearner
 from scr3d.training.objective import TrainingObjective, Whole
+from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import progress_bar
 from scr3d.training.validation import validate
@@ -65,8 +67,9 @@ class Trainer:
         """
         self.config = config
         keep_freed_memory()
-        use_threads(config.threads)
+        threads = use_threads(config.threads)
         self.fabric = make_fabric(config)
+        self.in_parts = BatchInParts(threads) if threads > 1 and self.fabric.device.type == "cpu" else None
         learns_graph = config.model.structure is StructureKind.GENERIC
         self.data = TrainingData(config, self.fabric.device, learns_graph)
         features = squeezenet_features() if config.features == "squeezenet" else vgg16_features(config.vgg16_file)
@@ -145,11 +148,11 @@ class Trainer:
             if self.graph.bilevel and self.graph.learns_at(self.step):
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
-        total, parts = self.objective(Whole(self.data.train_batch(self.step)), self.images_seen)
+        total, parts = self._gradients(self.data.train_batch(self.step))
         objective = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
+            self.fabric.backward(extra)
             objective, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
-        self.fabric.backward(objective)
         norm = self._clip()
         finite = bool(torch.isfinite(objective) & torch.isfinite(norm))
         if finite:
@@ -162,6 +165,13 @@ class Trainer:
         self._count_bad(finite)
         self.step += 1
         return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
+
+    def _gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.in_parts is not None:
+            return self.in_parts.gradients(self.objective, batch, self.images_seen, list(self.model.parameters()))
+        total, parts = self.objective(Whole(batch), self.images_seen)
+        self.fabric.backward(total)
+        return total, parts
 
     def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
         config = self.config
