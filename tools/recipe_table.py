@@ -81,6 +81,20 @@ TRIALS = {
         "best after 20,000 images (0.50, 12.3), then drifts",
     ),
     "q15": ("q3 with an outline for each object from the start, falling rate", "light too strong from the start"),
+    "q16": (
+        "q3 after 180,000 images, depth mirrored and averaged by construction, an outline for each object",
+        "folds beside turned heads on both sides; much worse with time",
+    ),
+    "q17": ("q16, depth outside the outline held to the start surface", "no better"),
+    "q18": ("q17 without the mirroring", "drifts like q14"),
+    "q19": ("q3 after 180,000 images, shape penalty 30", "ambient light stays, no folds, better shape"),
+    "q20": ("q19, and a penalty on the spread of albedo", "no better views; worse"),
+    "q21": ("q19 with an outline for each object", "best at 32x32 so far, best after 20,000 images"),
+    "q22": ("q21, 24,000 images with a falling rate", "holds its shape"),
+    "q23": ("q22, mean view of a batch pulled to zero", "no difference that counts"),
+    "q24": ("64x64, grown from q22", "does not drift any more, nor fold"),
+    "q25": ("q22 on a start surface tapered with 0.5", "0.45 after 8,000 images, then goes back"),
+    "q26": ("64x64, grown from q22, start surface tapered with 0.5", "better than q24; likewise goes back slowly"),
 }
 
 
