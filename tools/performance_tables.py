@@ -279,7 +279,7 @@ def side_by_side(report: Report) -> str:
         "alone": "one run, one thread",
     }
     rows = [
-        [words, number(found["images_per_s"]), f"{report['results'][name]['cpu_share']:.2f}"]
+        [words, number(found["images_per_s"]), f"{found['cpu_share']:.2f}"]
         for found, words in ((report["results"][name], words) for name, words in names.items())
     ]
     return table("runs | images a second, all together | processors in use", rows)
