@@ -44,7 +44,7 @@ TRIALS = {
     "n0": ("64x64, grown from j1 after 140,000 images, on the surface of m0", "relief deepens, diffuse light fades"),
     "p0": ("64x64, grown from j1 after 140,000 images", "sharper; relief and turns as in j1, and no better with time"),
     "r0": ("j1 with border and start plane at depth 1.0", "no difference from j1"),
-    "s0": ("64x64, p0 after 70,000 images with the relief prior", "relief, turns, normals come right at once; shipped"),
+    "s0": ("64x64, p0 after 70,000 images with the relief prior", "relief, turns, normals come right at once; shipped at first"),
     "t0": ("s0 after 30,000 images, prior on the level too, shift penalty 0.2", "rims too steep"),
     "u0": ("32x32 from scratch with the relief prior", "much better than all before"),
     "v0": ("64x64, s0 after 30,000 images, relief prior 0.5, shift penalty 0.2", "no difference in so short a run"),
@@ -95,6 +95,8 @@ TRIALS = {
     "q24": ("64x64, grown from q22", "does not drift any more, nor fold"),
     "q25": ("q22 on a start surface tapered with 0.5", "0.45 after 8,000 images, then goes back"),
     "q26": ("64x64, grown from q22, start surface tapered with 0.5", "better than q24; likewise goes back slowly"),
+    "q27": ("q26 with taper 0.4 and smoothness 1", "no better"),
+    "q28": ("q26, 18,000 images with a falling rate", "shipped"),
 }
 
 
