@@ -12,7 +12,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth side-by-side
+BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth side-by-side batch-parts
 
 .PHONY: help install demo test test-full lint format clean bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -56,6 +56,9 @@ bench-against-commit: $(INSTALLED)
 
 bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
+
+bench-batch-parts: $(INSTALLED)
+	$(BIN)/python benchmarks/batch_parts.py $(BENCH_OPTIONS) --out $(REPORTS)/batch_parts.json
 
 bench-side-by-side: $(INSTALLED)
 	$(BIN)/python benchmarks/side_by_side.py $(BENCH_OPTIONS) --out $(REPORTS)/side_by_side.json

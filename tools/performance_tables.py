@@ -13,7 +13,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,26 +165,38 @@ def renderer(report: Report) -> str:
     return table("what | ms | processor, ms", rows)
 
 
-def timings(report: Report) -> str:
-    """Every timing and every single number of a report, whatever its form."""
+def peers(report: Report) -> str:
+    """The renderer against other libraries."""
+    rows = []
+    for size, found in report["results"]["sizes"].items():
+        for one in found["renderers"].values():
+            agreement = one["agreement"]
+            rows.append(
+                [
+                    f"{found['maps']} of {size}x{size}",
+                    f"{one['title']} {one['version']}",
+                    ms(one["total"]),
+                    ms(one["query"]),
+                    f"{one['times_scr3d']['total']:.1f}",
+                    f"{one['times_scr3d']['query']:.1f}",
+                    f"{100 * agreement['mask_differs']:.4f} %",
+                    f"{100 * agreement['depth_differs_smooth']:.4f} %",
+                ]
+            )
+    head = (
+        "maps | renderer | in all, ms | query, ms | times as long as scr3d | query alone | mask differs | depth differs"
+    )
+    return table(head, rows)
+
+
+def batch_parts(report: Report) -> str:
+    """Two ways of using two threads."""
     rows = [
-        [" / ".join(path), *((ms(value), number(value["cpu_ms"])) if isinstance(value, dict) else (value, ""))]
-        for path, value in leaves(report["results"], [])
+        [f"{name}, {where}", ms(timing), number(timing["cpu_ms"])]
+        for where, found in report["results"].items()
+        for name, timing in found["times"].items()
     ]
-    return table("what | ms, or value | processor, ms", rows)
-
-
-def leaves(value: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
-    """Timings, numbers and texts of nested results with their paths."""
-    if isinstance(value, dict) and "median_ms" not in value:
-        for name, entry in value.items():
-            yield from leaves(entry, [*path, name])
-    elif isinstance(value, dict):
-        yield path, value
-    elif isinstance(value, list):
-        yield path, ", ".join(number(entry) if isinstance(entry, int | float) else str(entry) for entry in value)
-    else:
-        yield path, number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return table("step | ms | processor, ms", rows)
 
 
 def cold_start(report: Report) -> str:
@@ -293,7 +305,8 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "bilevel": ("bilevel", bilevel),
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),
-    "peers": ("peers", timings),
+    "peers": ("peers", peers),
+    "batch in parts": ("batch_parts", batch_parts),
     "cold start": ("reconstruction", cold_start),
     "bulk": ("reconstruction", bulk),
     "growth of a step": ("growth", step_growth),

@@ -44,7 +44,10 @@ TRIALS = {
     "n0": ("64x64, grown from j1 after 140,000 images, on the surface of m0", "relief deepens, diffuse light fades"),
     "p0": ("64x64, grown from j1 after 140,000 images", "sharper; relief and turns as in j1, and no better with time"),
     "r0": ("j1 with border and start plane at depth 1.0", "no difference from j1"),
-    "s0": ("64x64, p0 after 70,000 images with the relief prior", "relief, turns, normals come right at once; shipped at first"),
+    "s0": (
+        "64x64, p0 after 70,000 images with the relief prior",
+        "relief, turns, normals come right at once",
+    ),
     "t0": ("s0 after 30,000 images, prior on the level too, shift penalty 0.2", "rims too steep"),
     "u0": ("32x32 from scratch with the relief prior", "much better than all before"),
     "v0": ("64x64, s0 after 30,000 images, relief prior 0.5, shift penalty 0.2", "no difference in so short a run"),
