@@ -174,7 +174,7 @@ def git(*arguments: str) -> str:
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that all benchmarks have."""
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch; Warp uses one on the CPU")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch and of the visibility kernel")
     parser.add_argument("--repeats", type=int, default=20, help="rounds; each runs everything that is compared once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--out", type=Path, help="JSON file of the report; without it the report is printed")

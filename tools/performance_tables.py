@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PAGES = tuple(ROOT / "docs" / name for name in ("performance.md", "performance-reconstruction.md", "growth.md"))
+PAGES = tuple(
+    ROOT / "docs" / name
+    for name in ("performance.md", "performance-reconstruction.md", "growth.md", "renderer-peers.md")
+)
 RESULTS = ROOT / "results" / "benchmarks"
 MARK = re.compile(r"(<!-- table: (?P<name>[^>]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 FORMAT = "scr3d-benchmark"
@@ -189,6 +192,41 @@ def peers(report: Report) -> str:
     return table(head, rows)
 
 
+def peers_parts(report: Report) -> str:
+    """Processor time of the peers, and how often it holds that of scr3d."""
+    rows = []
+    for size, found in report["results"]["sizes"].items():
+        for one in found["renderers"].values():
+            cells = [number(one[part]["cpu_ms"]) for part in ("build", "query", "total")]
+            ratios = [f"{one['times_scr3d_by_processor'][part]:.1f}" for part in ("query", "total")]
+            rows.append([f"{found['maps']} of {size}x{size}", one["title"], *cells, *ratios])
+    head = "maps | renderer | build, processor ms | query | in all | query / scr3d | in all / scr3d"
+    return table(head, rows)
+
+
+def peers_agreement(report: Report) -> str:
+    """Where the peers' pictures differ from that of scr3d."""
+    rows = []
+    for size, found in report["results"]["sizes"].items():
+        for one in found["renderers"].values():
+            agrees = one["agreement"]
+            shares = ("mask_differs", "mask_differs_off_outline", "depth_differs", "depth_differs_smooth")
+            rows.append(
+                [
+                    f"{found['maps']} of {size}x{size}",
+                    one["title"],
+                    f"{100 * agrees['coverage']:.3f} %",
+                    *(f"{100 * agrees[share]:.4f} %" for share in shares),
+                    f"{agrees['depth_median_difference']:.1e}",
+                ]
+            )
+    head = (
+        "maps | renderer | coverage | mask differs | of it off the outline | depth differs | of it smooth | "
+        "median difference"
+    )
+    return table(head, rows)
+
+
 def batch_parts(report: Report) -> str:
     """Two ways of using two threads."""
     rows = [
@@ -306,6 +344,8 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),
     "peers": ("peers", peers),
+    "peers parts": ("peers", peers_parts),
+    "peers agreement": ("peers", peers_agreement),
     "batch in parts": ("batch_parts", batch_parts),
     "cold start": ("reconstruction", cold_start),
     "bulk": ("reconstruction", bulk),
