@@ -23,6 +23,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# Torch's threads wait for more work in a loop that keeps other threads off their cores for milliseconds, into the time
+# of the next renderer. GNU's OpenMP reads this when it is loaded, so it must be set before torch is.
+os.environ["GOMP_SPINCOUNT"] = "10000"
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -57,6 +57,20 @@ def test_a_peer_draws_what_scr3d_draws(name, size):
     renderer.close()
 
 
+def test_threads_of_scr3d_take_parts_of_the_fields():
+    found, _ = peers.load((peers.OURS,), needed=True)
+    depth, view = peers.fields(7, 24)
+    pictures = []
+    for threads in (1, 3):
+        renderer = found[peers.OURS](task(7, 24, 24, threads))
+        before = torch.get_num_threads()
+        renderer.build(depth, view)
+        pictures.append(renderer.query())
+        renderer.close()
+        assert torch.get_num_threads() == before
+    assert all(map(torch.equal, *pictures))
+
+
 def test_fields_are_turned_and_partly_out_of_sight():
     depth, view = peers.fields(20, 48)
     assert depth.shape == (20, 48, 48)
