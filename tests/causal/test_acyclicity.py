@@ -62,6 +62,30 @@ def test_an_acyclic_graph_survives_the_projection_with_its_strong_edges():
     assert torch.equal(project_to_dag(weights, 0.0), weights)
 
 
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_learned_graph_keeps_the_edges_of_a_linear_model_with_known_causes(kind):
+    """x = W x + noise of equal variance, whose graph can be told from data (Peters and Buehlmann, 2014)."""
+    generator = torch.Generator().manual_seed(0)
+    true = torch.tensor([[0, 0, 0, 0], [0.9, 0, 0, 0], [0, 0, 0, 0], [0, 0.8, 0.7, 0]], dtype=torch.float64)
+    noise = torch.randn(4, 2000, generator=generator, dtype=torch.float64)
+    data = torch.linalg.solve(torch.eye(4, dtype=torch.float64) - true, noise)
+    free = (0.1 * torch.randn(4, 4, generator=generator, dtype=torch.float64)).requires_grad_()
+    optimiser = torch.optim.Adam([free], lr=0.01)
+    apart = 1 - torch.eye(4, dtype=torch.float64)
+    for step in range(1000):
+        weights = free.abs() * apart
+        error = (data - weights @ data).square().mean()
+        loss = error + 0.01 * weights.sum() + 0.1 * 2.0 ** (step / 100) * PENALTIES[kind](weights)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    learned = (free.abs() * apart).detach()
+    assert not is_acyclic(learned)  # small entries are left: the threshold is what removes them
+    projected = project_to_dag(learned, 0.3)
+    assert is_acyclic(projected)
+    assert torch.equal(projected > 0, true > 0)
+
+
 def test_the_weakest_edge_of_a_cycle_goes_and_edges_off_the_cycle_stay():
     weights = torch.zeros(4, 4)
     weights[1, 0], weights[2, 1], weights[0, 2], weights[3, 0] = 0.9, 0.8, 0.6, 0.4

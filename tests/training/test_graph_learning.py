@@ -164,8 +164,8 @@ def test_the_hypergradient_of_the_model_against_finite_differences(heads: Path, 
 
     The held-out loss is smooth in the graph but for jumps of about 1e-4, where the gradient of an inner step jumps: a
     pixel comes to show another triangle or texel, an absolute error changes its sign, a unit falls silent. Differences
-    over 2e-5 catch some of them (of a hundred parts of that interval, ninety and more have the gradient's slope, the
-    rest a jump each), so the step is so small that there is none within it.
+    over 2e-5 catch some of them (between two jumps the slope is the gradient), so the step is so small that there is
+    none within it.
     """
     problem = OuterProblem(heads, tmp_path)
     _, gradient = problem.solve()
