@@ -9,6 +9,7 @@ from PIL import Image
 from scr3d.data import images
 from scr3d.data.images import (
     center_square,
+    decode_image,
     list_images,
     read_image,
     read_image_and_alpha,
@@ -301,3 +302,12 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_png8(path, np.ones((2, 2), np.uint8))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_content_reads_like_its_file_and_has_its_own_limit(tmp_path) -> None:
+    path = tmp_path / "alpha.png"
+    values = np.random.default_rng(0).integers(0, 256, (12, 9, 4), dtype=np.uint8)
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(decode_image(path.read_bytes(), "alpha.png"), read_image(path))
+    with pytest.raises(DataError, match=r"^alpha\.png is too large: 9x12, at most 100 pixels; scale it down$"):
+        decode_image(path.read_bytes(), "alpha.png", max_pixels=100)

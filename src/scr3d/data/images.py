@@ -60,7 +60,31 @@ def read_image(path: Path | str, background: tuple[float, float, float] = WHITE)
     Raises:
         DataError: the file is missing, empty, truncated, too large, or no image of a known kind.
     """
-    color, alpha = read_image_and_alpha(path)
+    return _on_background(*read_image_and_alpha(path), background)
+
+
+def decode_image(
+    data: bytes, name: str, max_pixels: int = MAX_PIXELS, background: tuple[float, float, float] = WHITE
+) -> Float[np.ndarray, "height width 3"]:
+    """Read the content of an image file as upright RGB, as `read_image` does.
+
+    Args:
+        data: what the file holds.
+        name: what error messages call it.
+        max_pixels: largest image that is decoded.
+        background: colour put behind transparent pixels, in [0, 1].
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    return _on_background(*_color_and_alpha(decode_raster(data, name, max_pixels), name), background)
+
+
+def _on_background(
+    color: Float[np.ndarray, "height width 3"],
+    alpha: Float[np.ndarray, "height width"] | None,
+    background: tuple[float, float, float],
+) -> Float[np.ndarray, "height width 3"]:
     if alpha is None:
         return color
     behind = np.asarray(background, dtype=np.float32)
@@ -76,7 +100,12 @@ def read_image_and_alpha(
         DataError: as `read_image`.
     """
     path = Path(path)
-    raster = open_raster(path)
+    return _color_and_alpha(open_raster(path), path)
+
+
+def _color_and_alpha(
+    raster: Image.Image, path: Path | str
+) -> tuple[Float[np.ndarray, "height width 3"], Float[np.ndarray, "height width"] | None]:
     if raster.mode in _SIXTEEN_BIT_MODES or raster.mode == "F":
         grey = _grey_from_deep(raster, path)
         return np.repeat(grey[..., None], 3, axis=2), None
@@ -99,6 +128,20 @@ def open_raster(path: Path) -> Image.Image:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or type(error).__name__}") from error
+    return decode_raster(data, path)
+
+
+def decode_raster(data: bytes, path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the content of a file and turn it upright, without converting its colours.
+
+    Args:
+        data: what the file holds.
+        path: what error messages call it; nothing is read from there.
+        max_pixels: largest image that is decoded.
+
+    Raises:
+        DataError: as `read_image`.
+    """
     if not data:
         raise DataError(f"{path} is empty; expected an image")
     # Decoders meet arbitrary bytes and raise arbitrary exceptions; each means that the file is damaged.
@@ -108,14 +151,14 @@ def open_raster(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")
             raster = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path} is too large: more than {MAX_PIXELS} pixels; scale it down") from error
+        raise DataError(f"{path} is too large: more than {max_pixels} pixels; scale it down") from error
     except Exception as error:
         raise DataError(
             f"{path} is damaged, or no image that scr3d reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM)"
         ) from error
-    if raster.width * raster.height > MAX_PIXELS:
+    if raster.width * raster.height > max_pixels:
         raise DataError(
-            f"{path} is too large: {raster.width}x{raster.height}, at most {MAX_PIXELS} pixels; scale it down"
+            f"{path} is too large: {raster.width}x{raster.height}, at most {max_pixels} pixels; scale it down"
         )
     try:
         raster.load()
@@ -203,7 +246,7 @@ def _write_png(path: Path, values: np.ndarray) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _grey_from_deep(raster: Image.Image, path: Path) -> np.ndarray:
+def _grey_from_deep(raster: Image.Image, path: Path | str) -> np.ndarray:
     """Grey in [0, 1] from 16-bit, 32-bit integer (read as 16-bit) and floating point rasters."""
     values = np.asarray(raster)
     if raster.mode == "F":
