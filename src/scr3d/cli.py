@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a model on a data set, or go on with an interrupted run",
     "search": "find the causal order that suits a data set",
     "intervene": "replace a cause or set a value in a reconstruction, and see what follows",
+    "studio": "open a page to look, turn, relight and intervene",
     "describe": "say what a model is, and draw its causal graph",
     "evaluate": "score a run against the truth, next to the baselines",
     "data": "make, import or export data sets",
