@@ -16,7 +16,8 @@ COMMANDS = {
     "studio": "open a page to look, turn, relight and intervene",
     "describe": "say what a model is, and draw its causal graph",
     "evaluate": "score a run against the truth, next to the baselines",
-    "data": "make, import or export data sets",
+    "benchmark": "measure every row of the paper's table side by side",
+    "data": "make, prepare, check or export data sets",
 }
 USER_ERROR = 2
 INTERRUPTED = 130

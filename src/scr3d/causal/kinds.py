@@ -41,6 +41,18 @@ class MixingKind(StrEnum):
     RECURSIVE = "recursive"
 
 
+class ParentFlow(StrEnum):
+    """What a factor gets from its parents: the way of the paper, and two controls for experiments.
+
+    `detached` passes the embeddings but no gradient back to the parents, so that a parent is not shaped by its
+    children; `shuffled` passes those of another image, so that nothing can be learned from them.
+    """
+
+    JOINT = "joint"
+    DETACHED = "detached"
+    SHUFFLED = "shuffled"
+
+
 class PenaltyKind(StrEnum):
     """The acyclicity penalties."""
 

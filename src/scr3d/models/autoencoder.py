@@ -89,7 +89,7 @@ class PhotoGeometricAutoencoder(nn.Module):
         self.structure = build_structure(
             config.structure, config.embedding, config.order, config.edges, config.attention, config.weight_form
         )
-        self.mixing = build_mixing(config.mixing, config.embedding)
+        self.mixing = build_mixing(config.mixing, config.embedding, config.parents)
         self.view_decoder = VectorDecoder(config.embedding, 6, config.start_scale, config.split)
         self.depth_decoder = build_depth_decoder(config)
         self.outline_decoder = OutlineDecoder(config.embedding, config.outline_range) if config.adapts_outline else None

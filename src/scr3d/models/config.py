@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from scr3d.causal.kinds import Attention, MixingKind, StructureKind, WeightForm
+from scr3d.causal.kinds import Attention, MixingKind, ParentFlow, StructureKind, WeightForm
 from scr3d.errors import ConfigError
 from scr3d.geometry.depth_range import DepthRange
 
@@ -18,6 +18,14 @@ class Preset(StrEnum):
 
     COMPACT = "compact"
     REFERENCE = "reference"
+
+
+class EncoderKind(StrEnum):
+    """Which encoders the factors have."""
+
+    PRESET = "preset"
+    EQUAL = "equal"
+    UNEQUAL = "unequal"
 
 
 class DepthStart(StrEnum):
@@ -54,6 +62,12 @@ class ModelConfig:
     encoder-decoder for each factor, as in Wu et al. (independent only)."""
     mixing: MixingKind = MixingKind.ADDITIVE
     """How parents' embeddings enter: additive, concat (as published) or recursive."""
+    parents: ParentFlow = ParentFlow.JOINT
+    """What parents hand on: their embeddings (joint), or, as controls in experiments, embeddings without a gradient
+    back to them (detached) or those of another image (shuffled)."""
+    encoders: EncoderKind = EncoderKind.PRESET
+    """Encoders of the four factors: equal, or unequal with smaller ones without normalisation for view and light;
+    preset means equal in compact networks and unequal in reference, as published."""
     depth_start: DepthStart = DepthStart.BUMP
     """Surface before training: half an ellipsoid before a plane, or flat (the papers)."""
     start_plane: float = 0.35
@@ -103,6 +117,13 @@ class ModelConfig:
             )
         if not 0 < self.depth_range.near < self.depth_range.far:
             raise ConfigError(f"depth range must satisfy 0 < near < far; got {self.depth_range}")
+
+    @property
+    def equal_encoders(self) -> bool:
+        """Whether the four encoders are the same network (with their own weights)."""
+        if self.encoders is EncoderKind.PRESET:
+            return self.preset is Preset.COMPACT
+        return self.encoders is EncoderKind.EQUAL
 
     @property
     def adapts_outline(self) -> bool:

@@ -34,22 +34,22 @@ class Encoder(nn.Module):
 
 def build_encoder(config: ModelConfig, factor: Factor) -> Encoder:
     """The encoder of one factor."""
+    large = config.equal_encoders or factor in (Factor.DEPTH, Factor.ALBEDO)
     if config.preset is Preset.COMPACT:
-        return compact_encoder(config.size, config.width, config.embedding, config.split)
-    large = factor in (Factor.DEPTH, Factor.ALBEDO)
+        width = config.width if large else config.width // 2
+        return compact_encoder(config.size, width, config.embedding, config.split, norm=large)
     return reference_encoder(config.size, 64 if large else 32, config.embedding, norm=large, split=config.split)
 
 
-def compact_encoder(size: int, width: int, embedding: int, split: bool = True) -> Encoder:
-    """The same network for every factor; `width` channels at half of 64x64, twice as many per halving."""
+def compact_encoder(size: int, width: int, embedding: int, split: bool = True, norm: bool = True) -> Encoder:
+    """`width` channels at half of 64x64, twice as many per halving."""
     stages: list[nn.Module] = []
     channels = 3
     resolution = size // 2
     while resolution >= 4:
         out = max(4, width * 32 // resolution)
-        stage = nn.Sequential(
-            nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False), group_norm(out), nn.LeakyReLU(LEAK)
-        )
+        conv = nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False)
+        stage = nn.Sequential(conv, *([group_norm(out)] if norm else []), nn.LeakyReLU(LEAK))
         extra = resolution >= COMPACT_BASE_SIZE
         stages.append(PooledInput(stage) if extra else stage)
         channels = out + 3 if extra else out

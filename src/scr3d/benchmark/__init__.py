@@ -1,0 +1,1 @@
+"""The table of the paper, measured side by side: plan, runs, records, statistics, report."""

@@ -1,0 +1,122 @@
+"""The protocols: everything that is the same for all rows. Without torch, since options name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from scr3d.models.config import Preset
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Sizes, lengths and numbers of a benchmark.
+
+    Attributes:
+        name: on the command line and in the results' path.
+        about: one sentence.
+        preset: network family.
+        size: of the images, in pixels.
+        width: of the compact networks.
+        recipe: `robust` or `paper`; the supervised row has its own losses and the same optimiser.
+        features: of the perceptual loss.
+        images: length of a run of the table, in images seen.
+        rate_images: length of a run that chooses a learning rate.
+        order_images: length of a run of the 24 orders and of the controls.
+        rates: the grid of learning rates.
+        order_rate: the rate of the 24 orders and of the controls.
+        order_seeds: seeds of each of the 24 orders.
+        seeds: of the main rows of the table; the others have two at most.
+        search_trials: candidates that Bayesian optimisation may ask for.
+        curve_points: validations in a run.
+        scored_images: validation images that choices are made on.
+        counts: images per split of the built-in data; None: the data must be given.
+        model: further fields of the model.
+        losses: further fields of the recipe.
+    """
+
+    name: Literal["smoke", "cpu", "paper"]
+    about: str
+    preset: Preset
+    size: int
+    width: int
+    recipe: str
+    features: Literal["squeezenet", "vgg16"]
+    images: int
+    rate_images: int
+    order_images: int
+    rates: tuple[float, ...]
+    order_rate: float
+    order_seeds: int
+    seeds: int
+    search_trials: int
+    curve_points: int
+    scored_images: int
+    counts: dict[str, int] | None
+    model: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "smoke": Protocol(
+        name="smoke",
+        about="everything once, in minutes; the scores mean nothing",
+        preset=Preset.COMPACT,
+        size=32,
+        width=4,
+        recipe="robust",
+        features="squeezenet",
+        images=256,
+        rate_images=64,
+        order_images=64,
+        rates=(5e-4, 1e-3),
+        order_rate=1e-3,
+        order_seeds=1,
+        seeds=1,
+        search_trials=6,
+        curve_points=2,
+        scored_images=32,
+        counts={"train": 256, "val": 96, "test": 64},
+    ),
+    "cpu": Protocol(
+        name="cpu",
+        about="built-in heads at 32x32, compact networks: hours on two CPU cores",
+        preset=Preset.COMPACT,
+        size=32,
+        width=16,
+        recipe="robust",
+        features="squeezenet",
+        images=150_000,
+        rate_images=50_000,
+        order_images=50_000,
+        rates=(5e-4, 1e-3, 2e-3),
+        order_rate=1e-3,
+        order_seeds=2,
+        seeds=3,
+        search_trials=8,
+        curve_points=15,
+        scored_images=512,
+        counts={"train": 40_000, "val": 2_000, "test": 2_000},
+    ),
+    "paper": Protocol(
+        name="paper",
+        about="the papers' networks, losses and lengths on the Basel synthetic faces (--data); for a GPU",
+        preset=Preset.REFERENCE,
+        size=64,
+        width=16,
+        recipe="paper",
+        features="vgg16",
+        images=3_200_000,
+        rate_images=640_000,
+        order_images=320_000,
+        rates=(5e-5, 1e-4, 2e-4),
+        order_rate=1e-4,
+        order_seeds=2,
+        seeds=3,
+        search_trials=8,
+        curve_points=50,
+        scored_images=1_000,
+        counts=None,
+    ),
+}
+"""`paper`: 50,000 steps of batch 64 as in [U], 5,000 for each order of the search as in [SCR]."""
