@@ -113,7 +113,10 @@ class PhotoGeometricAutoencoder(nn.Module):
             embeddings: one per factor, in storage order.
             view_scale: factor on the view's angles and shifts; below 1 early in training.
         """
-        mixed = self.mixing(embeddings, self.structure(embeddings))
+        return self.decode_mixed(self.mixing(embeddings, self.structure(embeddings)), view_scale)
+
+    def decode_mixed(self, mixed: Float[Tensor, "batch factor embedding"], view_scale: float = 1.0) -> RawFactors:
+        """Decode every factor from what the causal structure has made of the embeddings; arguments as `decode`."""
         by_factor = dict(zip(FACTORS, mixed.unbind(1), strict=True))
         raw_view = self.view_decoder(by_factor[Factor.VIEW])
         raw_depth = self._full_size(self.depth_decoder(by_factor[Factor.DEPTH]))[:, 0]
