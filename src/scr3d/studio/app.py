@@ -41,6 +41,7 @@ class Studio:
         runs = None if config.runs is None else RunFolder(config.runs)
         self.shared = Shared(config, library, read_photos(images, config), runs)
         self.sessions: dict[int, Session] = {}
+        self._places: set[int] = set()
         self._lock = threading.Lock()
         self.server = start_server(config.host, config.port, "scr3d studio")
         set_initial_view(self.server)
@@ -68,22 +69,27 @@ class Studio:
             disconnect(self.server, client)
             return
         with self._lock:
-            full = len(self.sessions) >= config.browsers
+            full = len(self._places) >= config.browsers
+            if not full:
+                self._places.add(client.client_id)
         if full:
             client.gui.add_markdown(
                 f"**The studio is full.** {config.browsers} browsers are connected; close one, or start it with a "
                 "larger --browsers."
             )
             return
-        session = Session(client, self.shared)
-        with self._lock:
-            self.sessions[client.client_id] = session
-        # A browser that has gone meanwhile has been told of before its session was there.
-        if client.client_id not in self.server.get_clients():
-            self._disconnected(client)
+        try:
+            session = Session(client, self.shared)
+            with self._lock:
+                self.sessions[client.client_id] = session
+        finally:
+            # A browser that has gone meanwhile has been told of before its session was there.
+            if client.client_id not in self.server.get_clients():
+                self._disconnected(client)
 
     def _disconnected(self, client: viser.ClientHandle) -> None:
         with self._lock:
+            self._places.discard(client.client_id)
             session = self.sessions.pop(client.client_id, None)
         if session is not None:
             session.close()

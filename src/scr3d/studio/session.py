@@ -66,6 +66,7 @@ class Session:
         self.scene = Scene(client, self._lamp_moved)
         build_panels(self)
         self.submit("start", self.renew)
+        self.worker.begin()
 
     def submit(self, key: str, job: Callable[[], None]) -> None:
         """Do a job in the worker; of those that wait under one key, the latest."""

@@ -91,7 +91,9 @@ def limit_uploads(client: viser.ClientHandle, limits: UploadLimits, refuse: Call
         )
 
     def starts(client_id: int, message: _messages.FileTransferStartUpload) -> None:
-        if message.size_bytes > limits.bytes and uploads.pop(message.transfer_uuid, None) is not None:
+        ours = message.source_component_uuid in gui._gui_input_handle_from_uuid
+        if ours and message.size_bytes > limits.bytes:
+            uploads.pop(message.transfer_uuid, None)
             acknowledge(message, message.size_bytes)
             refuse(message.filename, message.size_bytes)
 
@@ -122,11 +124,13 @@ def is_own_page(server: viser.ViserServer, client: viser.ClientHandle, host: str
     connection = server._websock_server._live_connections.get(client.client_id)
     if connection is None or connection.request is None:
         return False
-    headers = connection.request.headers
-    return same_origin(headers.get("Origin"), headers.get("Host"), host)
+    origins, hosts = (connection.request.headers.get_all(name) for name in ("Origin", "Host"))
+    if len(origins) > 1 or len(hosts) != 1:
+        return False
+    return same_origin(next(iter(origins), None), hosts[0], host)
 
 
-def same_origin(origin: str | None, asked_for: str | None, listening: str) -> bool:
+def same_origin(origin: str | None, asked_for: str, listening: str) -> bool:
     """Whether a page may talk to this server.
 
     Pages of other sites may open connections to a server on this machine; browsers say from where in `Origin`. And a
@@ -137,8 +141,6 @@ def same_origin(origin: str | None, asked_for: str | None, listening: str) -> bo
         asked_for: the Host header.
         listening: address that the server listens on.
     """
-    if asked_for is None:
-        return False
     if origin is not None and urlsplit(origin).netloc.lower() != asked_for.lower():
         return False
     if listening in EVERYWHERE:

@@ -14,7 +14,7 @@ class Worker:
     """
 
     def __init__(self, failed: Callable[[Exception], None]):
-        """Start the thread.
+        """Jobs can be handed in at once, and wait until `begin`.
 
         Args:
             failed: told what a job has raised; the thread goes on.
@@ -24,6 +24,9 @@ class Worker:
         self._changed = threading.Condition()
         self._closed = self._busy = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="studio")
+
+    def begin(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def submit(self, key: str, job: Callable[[], None]) -> None:

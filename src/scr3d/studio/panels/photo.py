@@ -31,6 +31,8 @@ def build(session: Session) -> None:
         mime_type="image/*",
         hint=f"One upright face that fills about three quarters of the frame; at most {limits.megabytes:g} MB",
     )
+    # At once: a file may come before the rest of the page is there. Jobs wait until it is.
+    upload.on_upload(lambda event: session.submit(f"upload {secrets.token_hex(8)}", lambda: receive()))
     head = gui.add_button("Synthetic head", icon=viser.Icon.DICE_5, hint="A random one, of which the truth is known")
     chosen = gui.add_dropdown("photo", (NONE,), initial_value=NONE)
     model = gui.add_dropdown("model", session.shared.library.names, initial_value=session.bench.model.name)
@@ -83,7 +85,6 @@ def build(session: Session) -> None:
     def draw() -> None:
         pictures.content = picture_row(session)
 
-    upload.on_upload(lambda event: session.submit(f"upload {secrets.token_hex(8)}", receive))
     session.when_used(head, take_head)
     session.when_used(chosen, lambda: use(chosen.value) if chosen.value != NONE else None)
     session.when_used(model, choose_model)
