@@ -41,7 +41,7 @@ from scr3d.models import load_model
 from scr3d.reconstruct import reconstruct_files
 
 EXAMPLES = FOLDER.parent / "examples"
-COMMANDS = ("reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data import")
+COMMANDS = ("reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data prepare")
 FACTORS = (Output.ARRAYS, Output.DEPTH, Output.MESH)
 KINDS: dict[str, ReconstructOptions] = {
     **{str(output): ReconstructOptions(only=(output,)) for output in Output if output is not Output.PAGE},

@@ -75,20 +75,8 @@ def test_train_evaluate_reconstruct(heads: Path, tmp_path: Path, capsys: pytest.
 
 def test_export_reads_back(heads: Path, tmp_path: Path) -> None:
     main(["data", "export", "--store", str(heads / "test"), "--out", str(tmp_path / "png" / "test")])
-    main(
-        [
-            "data",
-            "import",
-            "--folder",
-            str(tmp_path / "png"),
-            "--split",
-            "test",
-            "--size",
-            "32",
-            "--out",
-            str(tmp_path / "back"),
-        ]
-    )
+    prepared = ["data", "prepare", str(tmp_path / "png"), "--size", "32", "--crop", "none", "--keep-duplicates"]
+    main([*prepared, "--out", str(tmp_path / "back")])
     for name in ("image", "depth"):
         original, back = (np.load(root / "test" / f"{name}.npy") for root in (heads, tmp_path / "back"))
         np.testing.assert_array_equal(original, back)
@@ -98,7 +86,7 @@ def test_export_reads_back(heads: Path, tmp_path: Path) -> None:
     ("args", "expected"),
     [
         (["paint"], "there is no command 'paint'"),
-        (["data", "paint"], "heads, import, export"),
+        (["data", "paint"], "heads, prepare, check, export"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "32", "--order", "VDLL"], "each of V, D, L, A once"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "32", "--order", "VDX"], "each of V, D, L, A once"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "48"], "32, 64, 128, 256"),
@@ -127,7 +115,8 @@ HEAVY = ("torch", "warp", "trimesh", "lightning_fabric", "tensorboard", "optuna"
 
 
 @pytest.mark.parametrize(
-    "command", ["reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data import"]
+    "command",
+    ["reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data prepare", "data check"],
 )
 def test_help_does_not_wait_for_the_heavy_libraries(command: str) -> None:
     words = [*command.split(), "--help"]

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+NAMES = ("head-01", "head-04", "head-06", "head-08", "head-11", "head-14", "head-20", "head-25")
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 REAL_PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 

@@ -3,12 +3,10 @@ import itertools
 
 import numpy as np
 import pytest
-from photo_scenes import head
+from photo_scenes import NAMES, head
 from PIL import Image
 
 from scr3d.photos.duplicates import Groups, close_pairs, group_by_hash, perceptual_hash
-
-NAMES = ("head-01", "head-04", "head-06", "head-08", "head-11", "head-14", "head-20", "head-25")
 
 
 def distance(one, other):

@@ -1,15 +1,17 @@
-"""`scr3d data`: make, import or export data sets."""
+"""`scr3d data`: make, prepare, check or export data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+
+import tyro
 
 from scr3d.commands.parsing import parse
 from scr3d.data.heads.config import HeadsConfig
 from scr3d.errors import ConfigError
+from scr3d.photos.options import PrepareOptions
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,29 @@ class HeadsArgs:
 
 
 @dataclass(frozen=True)
-class ImportArgs:
-    """Options of `scr3d data import`."""
+class PrepareArgs:
+    """Options of `scr3d data prepare`."""
 
-    folder: Path
-    """Folder of images, see docs/data.md for its layouts."""
+    photos: tyro.conf.Positional[Path]
+    """Folder of photos, or a published set, see docs/photos.md for the layouts."""
     out: Path
-    """Folder of the data set; the split gets a folder in it."""
-    size: int = 64
-    """Height and width of the stored images in pixels."""
-    split: Literal["train", "val", "test"] = "train"
-    """Which split."""
-    recursive: bool = False
-    """Take images in folders within folders as well."""
+    """Folder of the data set; each split gets a folder in it."""
+    options: PrepareOptions = field(default_factory=PrepareOptions)
+    """What is cut out, and what is left out."""
+    threads: int = 0
+    """Photos that are read at a time; 0 takes all cores."""
+
+
+@dataclass(frozen=True)
+class CheckArgs:
+    """Options of `scr3d data check`."""
+
+    data: tyro.conf.Positional[Path]
+    """Folder of a data set."""
+    out: Path | None = None
+    """The report; by default check.html in the data set's folder."""
+    limit: int = 2000
+    """Samples of each split that are looked at, evenly spread; all are counted and compared."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +74,21 @@ def heads(args: list[str]) -> None:
     print(f"{generate(given.heads, given.out, device=given.device)} is complete")
 
 
-def import_images(args: list[str]) -> None:
-    """Turn a folder of images (and depth maps) into a data store."""
-    from scr3d.data.folder import import_folder
+def prepare(args: list[str]) -> None:
+    """Find, crop, sort and split photos into a data set; goes on where it was interrupted."""
+    given = parse(PrepareArgs, args, "data prepare", prepare.__doc__ or "")
+    from scr3d.photos.prepare import prepare as run_preparation
 
-    given = parse(ImportArgs, args, "data import", import_images.__doc__ or "")
-    report = import_folder(given.folder, given.out / given.split, given.size, given.split, recursive=given.recursive)
-    depth = "with" if report.has_depth else "without"
-    print(f"{report.folder}: {report.imported} images {depth} depth, {len(report.skipped)} skipped")
-    for name, reason in report.skipped:
-        print(f"  {name}: {reason}")
+    print(run_preparation(given.photos, given.out, given.options, given.threads).table())
+
+
+def check(args: list[str]) -> None:
+    """Say whether a data set is ready to be learned from, with pictures and advice."""
+    given = parse(CheckArgs, args, "data check", check.__doc__ or "")
+    from scr3d.photos.check import check as run_check
+
+    report = run_check(given.data, given.out, given.limit)
+    print(report.text())
 
 
 def export(args: list[str]) -> None:
@@ -82,7 +99,7 @@ def export(args: list[str]) -> None:
     print(f"{given.out}: {export_store(given.store, given.out)} images")
 
 
-ACTIONS: dict[str, Callable[[list[str]], None]] = {"heads": heads, "import": import_images, "export": export}
+ACTIONS: dict[str, Callable[[list[str]], None]] = {"heads": heads, "prepare": prepare, "check": check, "export": export}
 
 
 def run(args: list[str]) -> None:
