@@ -12,7 +12,7 @@ from scr3d.losses.features import squeezenet_features
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder
 from scr3d.rendering import render, shade
 from scr3d.training.recipe import RECIPES, Recipe
-from scr3d.training.step import explain_both, flip_canonical, reconstruction_losses, training_loss
+from scr3d.training.step import Target, explain_both, flip_canonical, reconstruction_losses, training_loss
 
 CONFIG = ModelConfig(size=32, width=4, order="VDLA", start_scale=3.0, max_translation=0.05)
 
@@ -168,13 +168,17 @@ def test_the_papers_recipe_scores_only_what_both_cover(model, features, image):
     plain, flipped = explain_both(factors, model.estimate_confidence(image), model, continued=False)
     mask = plain.mask & flipped.mask
     assert not mask.all()
-    before = reconstruction_losses(plain, flipped, image, features, replace(RECIPES["paper"], perceptual_weight=0.0))
+    before = reconstruction_losses(
+        plain, flipped, Target(image), features, replace(RECIPES["paper"], perceptual_weight=0.0)
+    )
     spoilt = torch.where(mask[:, None], image, torch.rand_like(image))
-    after = reconstruction_losses(plain, flipped, spoilt, features, replace(RECIPES["paper"], perceptual_weight=0.0))
+    after = reconstruction_losses(
+        plain, flipped, Target(spoilt), features, replace(RECIPES["paper"], perceptual_weight=0.0)
+    )
     torch.testing.assert_close(after.total, before.total)
     robust = replace(Recipe(), perceptual_weight=0.0)
-    assert reconstruction_losses(plain, flipped, spoilt, features, robust).total != pytest.approx(
-        float(reconstruction_losses(plain, flipped, image, features, robust).total)
+    assert reconstruction_losses(plain, flipped, Target(spoilt), features, robust).total != pytest.approx(
+        float(reconstruction_losses(plain, flipped, Target(image), features, robust).total)
     )
 
 

@@ -63,13 +63,25 @@ class Truth:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images in [0, 1] (channels-last in memory) and their truth, if there is any."""
+    """Images in [0, 1] (channels-last in memory), their truth, and where the object is.
+
+    Attributes:
+        image: the images.
+        truth: what is known about them, if anything is.
+        mask: share of each pixel that shows the object, from a mask that was given with the photos; every loss counts
+            pixels by it. None where none were given: then all pixels count.
+    """
 
     image: Float[Tensor, "batch 3 size size"]
     truth: Truth | None
+    mask: Float[Tensor, "batch size size"] | None = None
 
     def __getitem__(self, index: slice) -> Batch:
-        return Batch(self.image[index], None if self.truth is None else self.truth[index])
+        return Batch(
+            self.image[index],
+            None if self.truth is None else self.truth[index],
+            None if self.mask is None else self.mask[index],
+        )
 
 
 class Dataset:
@@ -118,7 +130,12 @@ class Dataset:
         """
         pixels = torch.from_numpy(self.store.get("image", indices)).to(device)
         image = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
-        return Batch(image, self._truth(indices, device) if with_truth and self.has_truth else None)
+        mask = self._optional("mask", indices, device)
+        return Batch(
+            image,
+            self._truth(indices, device) if with_truth and self.has_truth else None,
+            None if mask is None else mask.to(torch.float32).div_(255),
+        )
 
     def fingerprint(self) -> str:
         """A hash of the store's description and file sizes, wherever it lies; for the records of runs."""

@@ -49,7 +49,7 @@ class TrainingData:
 def mirror_some(batch: Batch, seed: int, step: int) -> Batch:
     """Mirror each image, and its true depth, with probability one half; determined by seed and step alone.
 
-    Only image, depth and foreground are kept.
+    Of the truth, only depth and foreground are kept.
     """
     generator = np.random.Philox(key=np.array([seed ^ MIRROR_STREAM, step], dtype=np.uint64))
     draws = generator.random_raw(len(batch.image)) >> np.uint64(63) == 1
@@ -61,4 +61,4 @@ def mirror_some(batch: Batch, seed: int, step: int) -> Batch:
     truth = batch.truth
     if truth is not None:
         truth = Truth(mirrored(truth.depth), mirrored(truth.foreground), None, None, None, {})
-    return Batch(mirrored(batch.image), truth)
+    return Batch(mirrored(batch.image), truth, None if batch.mask is None else mirrored(batch.mask))

@@ -20,6 +20,8 @@ class Recipe:
     """Learn the depth of the input view from true depth; every other loss is off."""
     flip_weight: float = 0.5
     """Weight of the loss of the reconstruction from the flipped canonical maps (the symmetry prior)."""
+    symmetry: bool = True
+    """The objects are symmetric: without it (--no-symmetry) nothing is flipped and --flip-weight is not used."""
     perceptual_weight: float = 1.0
     """Weight of the perceptual against the photometric term."""
     masked: bool = False
@@ -62,6 +64,11 @@ class Recipe:
         for name in ("smoothness_decay", "rotation_penalty_decay", "light_penalty_decay"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be a positive number of images")
+
+    @property
+    def flips(self) -> bool:
+        """Whether the reconstruction from flipped maps counts."""
+        return self.symmetry and self.flip_weight > 0
 
     def smoothness_at(self, images: int) -> float:
         """Weight of the smoothness term after so many images."""

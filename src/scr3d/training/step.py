@@ -35,6 +35,19 @@ class Losses:
     parts: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a reconstruction is compared with.
+
+    Attributes:
+        image: RGB in [0, 1].
+        mask: weight of each pixel in [0, 1]; None weighs all alike.
+    """
+
+    image: Float[Tensor, "batch 3 size size"]
+    mask: Float[Tensor, "batch size size"] | None = None
+
+
 def training_loss(
     model: PhotoGeometricAutoencoder,
     features: nn.Module,
@@ -49,17 +62,21 @@ def training_loss(
     """
     image = batch.image
     if recipe.supervised:
-        return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth)
+        return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth, batch.mask)
     raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
-    plain, flipped = explain_both(raw.factors, model.estimate_confidence(image), model, recipe.continued)
-    losses = reconstruction_losses(plain, flipped, image, features, recipe, across)
+    plain, flipped = explain_sides(raw.factors, model.estimate_confidence(image), model, recipe)
+    losses = reconstruction_losses(plain, flipped, Target(image, batch.mask), features, recipe, across)
     regularisers = regularisation(raw, recipe, images_seen, model.config.fov_deg, across)
     total = losses.total + sum(weight * term for weight, term in regularisers.values())
     parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
     return replace(losses, total=total, parts=parts)
 
 
-def supervised_losses(depth: Float[Tensor, "batch size size"], truth: Truth | None) -> Losses:
+def supervised_losses(
+    depth: Float[Tensor, "batch size size"],
+    truth: Truth | None,
+    mask: Float[Tensor, "batch size size"] | None = None,
+) -> Losses:
     """Mean absolute error of log depth over the true foreground, after the best common scale of each image.
 
     The upper bound that a depth network reaches when it is told the depth ([U], section 4.2: L1).
@@ -69,12 +86,22 @@ def supervised_losses(depth: Float[Tensor, "batch size size"], truth: Truth | No
     """
     if truth is None:
         raise DataError("--recipe supervised needs true depth, which this data set does not have")
-    weight = truth.foreground.float()
+    weight = truth.foreground.float() if mask is None else truth.foreground * mask
     count = weight.sum(dim=(1, 2)).clamp(min=1)
     error = depth.log() - truth.depth.log()
     mean = (error * weight).sum(dim=(1, 2)) / count
     loss = (100 * ((error - mean[:, None, None]).abs() * weight).sum(dim=(1, 2)) / count).mean()
     return Losses(loss, loss, {"depth": loss})
+
+
+def explain_sides(
+    factors: Factors, confidence: Confidence, model: PhotoGeometricAutoencoder, recipe: Recipe
+) -> tuple[Reconstruction, Reconstruction | None]:
+    """The plain reconstruction, and that from the flipped canonical maps where the recipe wants it."""
+    if recipe.flips:
+        return explain_both(factors, confidence, model, recipe.continued)
+    maps = widened(confidence.pixel)[:, 0], widened(confidence.perceptual)[:, 0]
+    return explain(factors, model.camera, model.config, *maps, recipe.continued), None
 
 
 def explain_both(
@@ -104,35 +131,39 @@ def flip_canonical(factors: Factors) -> Factors:
 
 def reconstruction_losses(
     plain: Reconstruction,
-    flipped: Reconstruction,
-    image: Float[Tensor, "batch 3 size size"],
+    flipped: Reconstruction | None,
+    target: Target,
     features: nn.Module,
     recipe: Recipe,
     across: AcrossParts = one_part,
 ) -> Losses:
-    """Photometric and perceptual losses of both reconstructions; the mask carries no gradient."""
+    """Photometric and perceptual losses of the reconstructions; masks carry no gradient.
+
+    Pixels count by the mask that came with the image, if there is one, and with `recipe.masked` only where every
+    reconstruction covers them.
+    """
+    image, mask = target.image, target.mask
+    sides = {"plain": plain} if flipped is None else {"plain": plain, "flipped": flipped}
     with torch.no_grad():
         target_features = features(image)
-    seen_features = features(torch.cat([plain.image, flipped.image])).chunk(2)
-    mask = coarse_mask = None
+    seen_features = features(torch.cat([side.image for side in sides.values()])).chunk(len(sides))
     if recipe.masked:
-        mask = (plain.mask & flipped.mask).float()
-        coarse_mask = F.avg_pool2d(mask, mask.shape[-1] // target_features.shape[-1])
-    terms = {}
-    for name, explained, seen in zip(("plain", "flipped"), (plain, flipped), seen_features, strict=True):
-        terms[name] = (
-            photometric_loss(explained.image * 2 - 1, image * 2 - 1, explained.confidence, mask, across),
-            perceptual_loss(seen, target_features, explained.perceptual_confidence, coarse_mask, across),
+        covered = torch.stack([side.mask for side in sides.values()]).all(0).float()
+        mask = covered if mask is None else covered * mask
+    coarse_mask = None if mask is None else F.avg_pool2d(mask, mask.shape[-1] // target_features.shape[-1])
+    terms = {
+        name: (
+            photometric_loss(side.image * 2 - 1, image * 2 - 1, side.confidence, mask, across),
+            perceptual_loss(seen, target_features, side.perceptual_confidence, coarse_mask, across),
         )
-    total = sum_terms(terms["plain"], recipe) + recipe.flip_weight * sum_terms(terms["flipped"], recipe)
-    parts = {
-        "photometric": terms["plain"][0],
-        "perceptual": terms["plain"][1],
-        "flipped_photometric": terms["flipped"][0],
-        "flipped_perceptual": terms["flipped"][1],
-        "coverage": plain.mask.float().mean(),
+        for (name, side), seen in zip(sides.items(), seen_features, strict=True)
     }
-    return Losses(total, total, parts)
+    total = sum_terms(terms["plain"], recipe)
+    parts = {"photometric": terms["plain"][0], "perceptual": terms["plain"][1]}
+    if flipped is not None:
+        total = total + recipe.flip_weight * sum_terms(terms["flipped"], recipe)
+        parts |= {"flipped_photometric": terms["flipped"][0], "flipped_perceptual": terms["flipped"][1]}
+    return Losses(total, total, parts | {"coverage": plain.mask.float().mean()})
 
 
 def sum_terms(terms: tuple[Tensor, Tensor], recipe: Recipe) -> Tensor:

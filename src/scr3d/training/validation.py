@@ -26,7 +26,7 @@ from scr3d.models.config import DepthStart
 from scr3d.models.start import start_surface
 from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
-from scr3d.training.step import explain_both, reconstruction_losses, supervised_losses
+from scr3d.training.step import Target, explain_sides, reconstruction_losses, supervised_losses
 
 EVALUATION_BATCH = 64
 
@@ -138,10 +138,11 @@ def held_out(
 ) -> tuple[float, Reconstruction]:
     """Loss of a batch without regularisers (plain plus flipped, as in training), and the plain reconstruction."""
     factors = model.decode(model.encode(batch.image)).factors
-    plain, flipped = explain_both(factors, model.estimate_confidence(batch.image), model, recipe.continued)
+    plain, flipped = explain_sides(factors, model.estimate_confidence(batch.image), model, recipe)
     if recipe.supervised:
-        return float(supervised_losses(factors.canonical_depth, batch.truth).total), plain
-    return float(reconstruction_losses(plain, flipped, batch.image, features, recipe).total), plain
+        return float(supervised_losses(factors.canonical_depth, batch.truth, batch.mask).total), plain
+    target = Target(batch.image, batch.mask)
+    return float(reconstruction_losses(plain, flipped, target, features, recipe).total), plain
 
 
 def spreads(factors: list[Factors], model: PhotoGeometricAutoencoder) -> dict[str, float]:
