@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scr3d.errors import ConfigError, DataError
-from scr3d.export.options import Animation, Output, ReconstructOptions, Texture
+from scr3d.export.options import Animation, Crop, Output, ReconstructOptions, Texture
 
 if TYPE_CHECKING:
     import torch
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from scr3d.export.gallery import GalleryEntry
     from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+    from scr3d.photos.look import Found
 
-__all__ = ["Animation", "Output", "ReconstructOptions", "ReconstructReport", "Texture", "reconstruct_files"]
+__all__ = ["Animation", "Crop", "Output", "ReconstructOptions", "ReconstructReport", "Texture", "reconstruct_files"]
 
 PAGE = "index.html"
 LONGEST_NAME = 200
@@ -61,6 +63,34 @@ class _Run:
         self.skipped += part.skipped
 
 
+class Stopped(Exception):
+    """Another thread has met an error, or the user has interrupted."""
+
+
+class _Names:
+    """Folders of results; threads take new ones for the second and later faces of a photo."""
+
+    def __init__(self, paths: Sequence[Path], out: Path):
+        self.out, self.taken, self.lock = out, {PAGE}, threading.Lock()
+        self.first = {path: self._new(path.stem) for path in paths}
+
+    def folder(self, path: Path, number: int) -> Path:
+        """The folder of a photo's face, numbered from 1."""
+        if number == 1:
+            return self.first[path]
+        with self.lock:
+            return self._new(f"{path.stem}-face-{number}")
+
+    def _new(self, stem: str) -> Path:
+        from scr3d.export.outputs import is_output_folder
+
+        folder = self.out / unique_name(stem, self.taken)
+        # Something of that name which is not a result of this program is nobody's to replace.
+        while folder.exists() and not is_output_folder(folder):
+            folder = self.out / unique_name(stem, self.taken)
+        return folder
+
+
 @dataclass(frozen=True)
 class _Job:
     """What is the same for every photo."""
@@ -68,8 +98,29 @@ class _Job:
     network: PhotoGeometricAutoencoder
     model_name: str
     options: ReconstructOptions
-    advance: Callable[[], None]
+    names: _Names
+    progress: Progress
+    task: TaskID
     stop: threading.Event
+
+    def advance(self) -> None:
+        """Count a photo."""
+        self.progress.advance(self.task)
+
+    @contextmanager
+    def fitting(self, squares: int) -> Iterator[Callable[[int], None]]:
+        """A bar of its own while some squares are fitted; what it gives is told the steps taken."""
+        task = self.progress.add_task(f"fitting {squares}", total=self.options.refine)
+
+        def advance(step: int) -> None:
+            if self.stop.is_set():
+                raise Stopped
+            self.progress.update(task, completed=step)
+
+        try:
+            yield advance
+        finally:
+            self.progress.remove_task(task)
 
 
 def reconstruct_files(
@@ -82,7 +133,8 @@ def reconstruct_files(
 ) -> ReconstructReport:
     """Reconstruct every image and write the results and a gallery page.
 
-    Each image gets a folder OUT/<stem>/ that appears when it is whole; one of an earlier run is replaced.
+    Each image gets a folder OUT/<stem>/ that appears when it is whole; one of an earlier run is replaced. Further faces
+    of a photo get OUT/<stem>-face-2/ and so on.
     Unusable images are skipped, named and counted. Several images are worked on at a time, one in each thread.
 
     Args:
@@ -111,7 +163,9 @@ def reconstruct_files(
         count = use_threads(threads)
         network = load_model(model, find_device(device)).eval()
         try:
-            _reconstruct_all(name_folders(paths, out), network, name, options, count, run, console)
+            if options.crop is Crop.AUTO:
+                options = replace(options, crop=Crop.FACE if model is None else Crop.CENTER)
+            _reconstruct_all(_Names(paths, out), network, name, options, count, run, console)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {out}: {error.strerror or error}; free space or choose another"
@@ -158,22 +212,8 @@ def _check_out(out: Path) -> None:
             return
 
 
-def name_folders(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Folder of the results of every photo; what is there already and is not a result of this program stays."""
-    from scr3d.export.outputs import is_output_folder
-
-    taken, folders = {PAGE}, {}
-    for path in paths:
-        folder = out / unique_name(path.stem, taken)
-        # Something of that name which is not a result of this program is nobody's to replace.
-        while folder.exists() and not is_output_folder(folder):
-            folder = out / unique_name(path.stem, taken)
-        folders[path] = folder
-    return folders
-
-
 def _reconstruct_all(
-    folders: dict[Path, Path],
+    names: _Names,
     network: PhotoGeometricAutoencoder,
     model_name: str,
     options: ReconstructOptions,
@@ -190,16 +230,16 @@ def _reconstruct_all(
 
     from scr3d.runtime import use_threads
 
-    pairs = iter(folders.items())
-    alone = threads == 1 or len(folders) < 2
+    paths = list(names.first)
+    alone = threads == 1 or len(paths) < 2
     # With several threads the first photo goes by itself: kernels are compiled and loaded in one thread.
-    first = {} if alone else dict(islice(pairs, 1))
-    size = max(1, min(options.batch_size, -(-(len(folders) - len(first)) // threads)))
-    parts = list(iter(lambda: dict(islice(pairs, size)), {}))
-    columns = (TextColumn("reconstructing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    first, rest = ([], paths) if alone else (paths[:1], paths[1:])
+    size = max(1, min(options.batch_size, -(-len(rest) // threads)))
+    parts = [rest[start : start + size] for start in range(0, len(rest), size)]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(folders))
-        job = _Job(network, model_name, options, lambda: progress.advance(task), threading.Event())
+        task = progress.add_task("reconstructing", total=len(paths))
+        job = _Job(network, model_name, options, names, progress, task, threading.Event())
         use_threads(1)
         try:
             if alone:
@@ -220,49 +260,80 @@ def _reconstruct_all(
             use_threads(threads)
 
 
-def _reconstruct_part(folders: dict[Path, Path], job: _Job) -> _Run:
-    """Reconstruct some photos in one batch."""
+def _reconstruct_part(paths: Sequence[Path], job: _Job) -> _Run:
+    """Reconstruct the squares of some photos, as many at a time as the network takes."""
+    run = _Run()
+    waiting: list[tuple[Path, Found]] = []
+    for path in paths:
+        if job.stop.is_set():
+            return run
+        found = _look(path, job, run)
+        if not found:
+            job.advance()
+        waiting += [(path, one) for one in found]
+    for start in range(0, len(waiting), job.options.batch_size):
+        if job.stop.is_set():
+            break
+        try:
+            _reconstruct_squares(waiting[start : start + job.options.batch_size], job, run)
+        except Stopped:
+            break
+    return run
+
+
+def _reconstruct_squares(squares: Sequence[tuple[Path, Found]], job: _Job, run: _Run) -> None:
+    """One batch through the network, and its files."""
     import torch
 
     from scr3d.export.outputs import Sample, single, write_outputs
     from scr3d.files import atomic_folder
 
-    network, run = job.network, _Run()
-    place = network.border.device
-    shown = job.options.render_size if job.options.writes(Output.PICTURES) else 0
-    read = list(_read(folders, network.config.size, shown, run))
-    for _ in range(len(folders) - len(read)):
-        job.advance()
-    if not read or job.stop.is_set():
-        return run
-    with torch.no_grad():
-        results = network.reconstruct(torch.stack([image for _, image, _ in read]).to(place))
-        for index, (path, _, crop) in enumerate(read):
-            if job.stop.is_set():
-                break
-            one = single(results, index)
-            sample = Sample(_printable(path.name), crop, one, network.camera, network.depth_range, job.model_name)
-            with atomic_folder(folders[path]) as temporary:
-                entry = write_outputs(temporary, sample, job.options)
-            run.entries.append(replace(entry, folder=folders[path].name))
-            run.folders.append(folders[path])
+    network = job.network
+    images = torch.stack([torch.from_numpy(found.image).movedim(-1, 0) for _, found in squares])
+    images = images.contiguous().to(network.border.device)
+    if job.options.refine:
+        from scr3d.refine import RefineOptions, refine
+
+        with job.fitting(len(squares)) as advance, torch.no_grad():
+            results = refine(network, images, RefineOptions(steps=job.options.refine), after_step=advance)
+    else:
+        with torch.no_grad():
+            results = network.reconstruct(images)
+    for index, (path, found) in enumerate(squares):
+        if job.stop.is_set():
+            break
+        number, several = found.record["number"], found.record["of"] > 1
+        name = _printable(path.name) + (f", face {number}" if several else "")
+        crop = torch.from_numpy(found.shown).movedim(-1, 0).contiguous()
+        sample = Sample(
+            name,
+            crop,
+            single(results, index),
+            network.camera,
+            network.depth_range,
+            job.model_name,
+            found.photo if job.options.crop is Crop.FACE else None,
+            found.record,
+        )
+        folder = job.names.folder(path, number)
+        with torch.no_grad(), atomic_folder(folder) as temporary:
+            entry = write_outputs(temporary, sample, job.options)
+        run.entries.append(replace(entry, folder=folder.name))
+        run.folders.append(folder)
+        if number == found.record["of"]:
             job.advance()
-    return run
 
 
-def _read(
-    paths: Iterable[Path], size: int, display_size: int, run: _Run
-) -> Iterator[tuple[Path, torch.Tensor, torch.Tensor]]:
-    """(path, image for the model, crop for display) of every readable file."""
-    from scr3d.data.photos import as_tensor, read_square
+def _look(path: Path, job: _Job, run: _Run) -> list[Found]:
+    """The squares of a photo; none, with the reason noted, where it cannot be used."""
+    from scr3d.photos.look import look
 
-    for path in paths:
-        try:
-            square = read_square(path)
-        except DataError as error:
-            run.skipped.append((path, _without_path(str(error), path)))
-            continue
-        yield path, as_tensor(square, size), as_tensor(square, min(len(square), max(size, display_size)))
+    shown = job.options.render_size if job.options.writes(Output.PICTURES) else 0
+    try:
+        return look(path, job.network.config.size, shown, job.options.crop is Crop.FACE)
+    except DataError as error:
+        run.skipped.append((path, _without_path(str(error), path)))
+        return []
 
 
 def unique_name(stem: str, taken: set[str]) -> str:

@@ -29,6 +29,14 @@ class Texture(StrEnum):
     ALBEDO = "albedo"
 
 
+class Crop(StrEnum):
+    """Which square of a photo is reconstructed."""
+
+    AUTO = "auto"
+    FACE = "face"
+    CENTER = "center"
+
+
 class Output(StrEnum):
     """A kind of output; factors.json comes with all of them."""
 
@@ -52,6 +60,11 @@ class ReconstructOptions:
     mesh, say."""
     animation: Animation = Animation.MP4
     """Format of the turntable and relighting animations; none leaves them out."""
+    crop: Crop = Crop.AUTO
+    """What is cut out of the photos: face (every face that is found, set upright), center (the square in the middle),
+    or auto: face for the shipped model, center for your own."""
+    refine: int = 0
+    """Steps of fitting the network's answer to each photo; 0 for none, 40 is a good number (docs/photos.md)."""
     texture: Texture = Texture.IMAGE
     """Painted on the mesh: the canonical image (lit as in the photo) or the albedo (unlit)."""
     trim_border: bool = True
@@ -74,6 +87,8 @@ class ReconstructOptions:
             raise ConfigError(f"an animation has between 2 and 1000 frames; got {self.frames}")
         if not 0 <= self.max_yaw_deg <= 80:
             raise ConfigError(f"the turntable swings by 0 to 80 degrees; got {self.max_yaw_deg}")
+        if self.refine < 0:
+            raise ConfigError(f"--refine must be a number of steps, 0 for none; got {self.refine}")
         if self.batch_size < 1:
             raise ConfigError(f"the batch size must be at least 1; got {self.batch_size}")
 

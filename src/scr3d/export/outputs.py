@@ -1,5 +1,6 @@
 """The files of one reconstructed image, by kind of output (`scr3d.export.options.Output`).
 
+photo.png               a copy of the photo with the outline of the square (where it was cut out of one)
 input.png               the square crop the model saw
 reconstruction.png      the four factors rendered again
 view_depth.png          16-bit depth in the input view (near and far are in the file, see `write_depth_png`)
@@ -26,9 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from scr3d.data.images import write_png8
 from scr3d.export.gallery import GalleryEntry, Picture, mesh_preview
 from scr3d.export.media import (
     colorize,
@@ -76,6 +78,8 @@ class Sample:
         camera: intrinsics of its maps.
         depth_range: of the model.
         model: which model made it, for the record.
+        photo: the whole photo with the outline of the crop; None where there is none.
+        origin: where in the photo the crop lies, for the record.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Sample:
     camera: Camera
     depth_range: DepthRange
     model: str
+    photo: UInt8[np.ndarray, "height width 3"] | None = None
+    origin: dict[str, Any] | None = None
 
     @property
     def view_depth_range(self) -> DepthRange:
@@ -101,6 +107,8 @@ def write_outputs(folder: Path, sample: Sample, options: ReconstructOptions) -> 
             write_png(folder / f"{name}.png", image)
         sheet = image_grid(list(stills.values()), columns=5, size=options.render_size // 2)
         write_png(folder / "overview.png", sheet)
+        if sample.photo is not None:
+            write_png8(folder / "photo.png", sample.photo)
     if writes(Output.DEPTH):
         write_depth_png(folder / "view_depth.png", result.view_depth[0], sample.view_depth_range, result.mask[0])
         write_depth_png(folder / "canonical_depth.png", result.factors.canonical_depth[0], sample.depth_range)
@@ -244,6 +252,8 @@ def _record(sample: Sample, options: ReconstructOptions) -> dict[str, Any]:
             "direction": light.direction[0].tolist(),
         },
         "coverage": float(result.mask.float().mean()),
+        "crop": sample.origin,
+        "refine_steps": options.refine,
         "depth_images": {
             name: {
                 "near": span.near,
@@ -290,7 +300,9 @@ def _pictures(sample: Sample, options: ReconstructOptions) -> list[Picture]:
     if not options.writes(Output.PICTURES):
         return animations
     sigma = sample.result.confidence
+    photo = [] if sample.photo is None else [Picture("photo.png", "Photo", "where the square is", large=True)]
     return [
+        *photo,
         Picture("input.png", "Input", "square crop", large=True),
         Picture("reconstruction.png", "Reconstruction", "the four factors rendered again", large=True),
         *animations,
