@@ -48,10 +48,7 @@ def scores(level: float, seed: int) -> dict[str, list[float]]:
 
 def write_record(config: BenchmarkConfig, run: Run, level: float, order: str | None = None, **changes: Any) -> Path:
     """The result of a run whose scores lie around a level."""
-    if isinstance(run.order, OrderChoice):
-        order = order or CHOSEN
-    else:
-        order = run.order
+    order = order or CHOSEN if isinstance(run.order, OrderChoice) else run.order
     training = None
     if run.method.trained:
         training = recorded(training_config(run, order, run.rate or config.settings.rates[0], config))
