@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.errors import ShapeError
+from scr3d.fused.dispatch import usable
+from scr3d.fused.losses import confidence_loss
 from scr3d.losses.parts import AcrossParts, one_part
 
 EPSILON = 1e-7
@@ -36,9 +39,13 @@ def photometric_loss(
     Source: [U], equation 4.
     """
     _check(reconstruction, target, sigma, mask)
-    scale = sigma[:, None] + EPSILON
-    loss = math.sqrt(2) * (reconstruction - target).abs() / scale + scale.log()
-    return masked_mean(loss, mask, across)
+
+    def plain(reconstruction: Tensor, target: Tensor, sigma: Tensor) -> Tensor:
+        scale = sigma[:, None] + EPSILON
+        loss = math.sqrt(2) * (reconstruction - target).abs() / scale + scale.log()
+        return masked_mean(loss, mask, across)
+
+    return _mean(plain, reconstruction, target, sigma, mask, squared=False)
 
 
 def perceptual_loss(
@@ -63,9 +70,29 @@ def perceptual_loss(
     Source: [U], equation 7.
     """
     _check(reconstruction, target, sigma, mask)
-    sigma = sigma[:, None]
-    loss = (reconstruction - target).square() / (2 * sigma.square() + EPSILON) + (sigma + EPSILON).log()
-    return masked_mean(loss, mask, across)
+
+    def plain(reconstruction: Tensor, target: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma[:, None]
+        loss = (reconstruction - target).square() / (2 * sigma.square() + EPSILON) + (sigma + EPSILON).log()
+        return masked_mean(loss, mask, across)
+
+    return _mean(plain, reconstruction, target, sigma, mask, squared=True)
+
+
+def _mean(
+    plain: Callable[[Tensor, Tensor, Tensor], Tensor],
+    reconstruction: Tensor,
+    target: Tensor,
+    sigma: Tensor,
+    mask: Tensor | None,
+    *,
+    squared: bool,
+) -> Tensor:
+    """The plain form's value, by the kernel where it can: it knows no mask and gives the target no gradient."""
+    inputs = (reconstruction, target, sigma)
+    if mask is None and not target.requires_grad and usable(*inputs):
+        return confidence_loss(plain, *inputs, squared, EPSILON)
+    return plain(*inputs)
 
 
 def masked_mean(

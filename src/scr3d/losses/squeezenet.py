@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scr3d.errors import CheckpointError
+from scr3d.fused.dispatch import usable
+from scr3d.fused.features import front
 
 ASSET = "squeezenet.safetensors"
 PIXEL_LEVELS = 255.0
@@ -56,7 +58,14 @@ class SqueezeNetFront(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 128 h//4 w//4"]:
         """Features of RGB images in [0, 1]."""
-        half = functional.relu(self.conv1(image - self.mean))
+        centred = image - self.mean
+        parameters = list(self.parameters())
+        if usable(centred, *parameters) and not any(parameter.requires_grad for parameter in parameters):
+            return front(self._front, centred, parameters)
+        return self._front(centred)
+
+    def _front(self, centred: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 128 h//4 w//4"]:
+        half = functional.relu(self.conv1(centred))
         quarter = functional.max_pool2d(half, 3, stride=2, padding=1)
         return self.fire3(self.fire2(quarter))
 

@@ -16,14 +16,13 @@ from scr3d.causal.mixing import build_mixing
 from scr3d.causal.structure import build_structure
 from scr3d.factors import FACTORS, Factor, Factors, Light, View
 from scr3d.geometry.camera import Camera
-from scr3d.geometry.normals import normals_from_depth
 from scr3d.models.confidence import Confidence, build_confidence
 from scr3d.models.config import ModelConfig
 from scr3d.models.decoders import OutlineDecoder, VectorDecoder, build_albedo_decoder, build_depth_decoder
 from scr3d.models.encoders import build_encoder
 from scr3d.models.layers import upsample, widened
 from scr3d.models.start import start_surface
-from scr3d.rendering import render, shade
+from scr3d.rendering import light_surface, render
 
 BORDER_COLUMNS = 2
 
@@ -174,9 +173,9 @@ def explain(
 
     `continued` fills what the surface does not cover, see `scr3d.rendering.render`.
     """
-    normal = normals_from_depth(factors.canonical_depth, camera)
-    shading = shade(normal, factors.light)
-    canonical_image = factors.canonical_albedo * shading[:, None]
+    normal, shading, canonical_image = light_surface(
+        factors.canonical_depth, factors.canonical_albedo, factors.light, camera
+    )
     view = render(factors.canonical_depth, factors.view, canonical_image, camera, config.depth_range, continued)
     return Reconstruction(
         factors,

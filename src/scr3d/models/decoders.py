@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scr3d.fused.convolution import Activation
+from scr3d.fused.dispatch import usable
+from scr3d.fused.networks import decode
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.layers import group_norm, upsample, widened
 
@@ -78,8 +84,15 @@ class CompactMapDecoder(nn.Module):
 
     def forward(self, embedding: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch outputs size size"]:
         """The map at the last stage's resolution, unbounded, in float32."""
-        maps = self.start(embedding).unflatten(1, (self.start_channels, 4, 4)).relu()
+        maps = self.start(embedding).unflatten(1, (self.start_channels, 4, 4))
         total: Tensor | None = None
+        if usable(embedding, *self.parameters()):
+            stages = cast(Iterable[nn.Sequential], self.stages)
+            for output in decode(maps, stages, self.outputs, Activation(slope=0.0)):
+                total = output if total is None else upsample(total) + output
+            assert total is not None
+            return total
+        maps = maps.relu()
         for index, stage in enumerate(self.stages):
             maps = stage(upsample(maps) if index else maps)
             resolution = str(maps.shape[-1])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.factors import Factor
+from scr3d.fused.dispatch import usable
+from scr3d.fused.networks import encode
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.layers import PooledInput, group_norm
 
@@ -16,8 +20,18 @@ LEAK = 0.2
 class Encoder(nn.Module):
     """Stride-2 convolutions down to 4x4, one 4x4 convolution, and, where f1 ends in an embedding, one linear layer."""
 
-    def __init__(self, stages: list[nn.Module], channels: int, embedding: int, split: bool = True):
+    def __init__(self, stages: list[nn.Module], channels: int, embedding: int, split: bool = True, fused: bool = False):
+        """Build the encoder.
+
+        Args:
+            stages: each halves the size.
+            channels: of the last one.
+            embedding: length of the result.
+            split: f1 ends in an embedding.
+            fused: the stages are those of the compact networks, which `scr3d.fused` can compute.
+        """
         super().__init__()
+        self.fused = fused
         self.stages = nn.ModuleList(stages)
         layers: list[nn.Module] = [nn.Conv2d(channels, embedding, 4, bias=False), nn.ReLU()]
         if split:
@@ -26,6 +40,9 @@ class Encoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch embedding"]:
         """Embed images with values in [-1, 1]."""
+        if self.fused and usable(image, *self.parameters()):
+            parts = [(stage.stage, True) if isinstance(stage, PooledInput) else (stage, False) for stage in self.stages]
+            return encode(cast(list[tuple[nn.Sequential, bool]], parts), self.head, image)
         maps = image
         for stage in self.stages:
             maps = stage(maps)
@@ -54,7 +71,7 @@ def compact_encoder(size: int, width: int, embedding: int, split: bool = True, n
         stages.append(PooledInput(stage) if extra else stage)
         channels = out + 3 if extra else out
         resolution //= 2
-    return Encoder(stages, channels, embedding, split)
+    return Encoder(stages, channels, embedding, split, fused=True)
 
 
 def reference_encoder(size: int, nf: int, embedding: int, norm: bool, split: bool = True) -> Encoder:

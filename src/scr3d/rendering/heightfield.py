@@ -18,6 +18,8 @@ from torch import Tensor
 
 from scr3d.errors import ShapeError
 from scr3d.factors import View
+from scr3d.fused.dispatch import usable
+from scr3d.fused.surface import Eye, fits, seen
 from scr3d.geometry.camera import Camera, DepthRange, project
 from scr3d.geometry.pose import canonical_from_view, rotation_matrix, view_from_canonical
 from scr3d.rendering._grid_kernels import LANES, rasterize_grid
@@ -84,17 +86,30 @@ def render(
 
     Source: [SCR] section 3; [U] section 3.2, with visibility and depth computed as in docs/conventions.md.
     """
-    sampling = sample_view(canonical_depth, view, camera, depth_range)
+    _check(canonical_depth, view, camera)
     if texture.shape[0] != canonical_depth.shape[0] or texture.shape[2:] != canonical_depth.shape[1:]:
         raise ShapeError(
             f"texture must be (batch, channels, height, width) = ({canonical_depth.shape[0]}, C, {camera.height}, "
             f"{camera.width}) like the depth, got {tuple(texture.shape)}"
         )
-    if not continued:
-        return Rendering(look_up(texture, sampling), sampling.depth, sampling.mask)
-    frame = frame_pixels(view, camera, depth_range)
-    pixels = torch.where(sampling.mask[..., None], sampling.pixels, frame)
-    return Rendering(_bilinear(texture, pixels), sampling.depth, sampling.mask)
+    triangle = visible_triangles(canonical_depth, view, camera)
+    motion = Motion.to_canonical(view, canonical_depth)
+
+    def plain(depth: Tensor, texture: Tensor, origin: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        motion = Motion(origin, turn)
+        sampling = sample(depth, triangle, motion, camera, depth_range)
+        if not continued:
+            return look_up(texture, sampling), sampling.depth, sampling.mask
+        pixels = torch.where(sampling.mask[..., None], sampling.pixels, frame_pixels(motion, camera, depth_range))
+        return _bilinear(texture, pixels), sampling.depth, sampling.mask
+
+    inputs = (canonical_depth, texture, motion.origin, motion.turn)
+    if fits(canonical_depth) and usable(*inputs):
+        limit = depth_range.far + depth_range.margin
+        eye = Eye(camera.focal_px, camera.center_px, limit, depth_range.border, GRAZING_COSINE, continued)
+        tables = (camera.rays(canonical_depth), _corners(camera, canonical_depth.device).int())
+        return Rendering(*seen(plain, inputs, triangle, tables, eye))
+    return Rendering(*plain(*inputs))
 
 
 def sample_view(
@@ -103,12 +118,37 @@ def sample_view(
     """Visibility and depth of a view, and where its pixels lie on the canonical map."""
     _check(canonical_depth, view, camera)
     triangle = visible_triangles(canonical_depth, view, camera)
+    return sample(canonical_depth, triangle, Motion.to_canonical(view, canonical_depth), camera, depth_range)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """From the frame of a view to the canonical one: X_canonical = turn X_view + origin."""
+
+    origin: Float[Tensor, "batch 3"]
+    turn: Float[Tensor, "batch 3 3"]
+
+    @classmethod
+    def to_canonical(cls, view: View, like: Tensor) -> Motion:
+        """The inverse of a view's motion."""
+        origin = canonical_from_view(like.new_zeros(len(view.translation), 3, 1), view)[:, :, 0]
+        return cls(origin, rotation_matrix(view.rotation_rad).mT)
+
+
+def sample(
+    canonical_depth: Float[Tensor, "batch height width"],
+    triangle: Int[Tensor, "batch height width"],
+    motion: Motion,
+    camera: Camera,
+    depth_range: DepthRange,
+) -> ViewSampling:
+    """Depth of a view whose visible triangles are known, and where its pixels lie on the canonical map."""
     plane = triangle_planes(canonical_depth, triangle, camera)
 
     # Seen from the canonical frame, a pixel of the view looks from the origin o along the direction r: it shows
     # the point X = o + z r, where z is its depth in the view. The plane has m.X = 1, so z = (1 - m.o) / (m.r).
-    origin = canonical_from_view(canonical_depth.new_zeros(len(canonical_depth), 3, 1), view)[:, :, :, None]
-    direction = rotation_matrix(view.rotation_rad).mT @ camera.rays(canonical_depth).flatten(1)[None]
+    origin = motion.origin[:, :, None, None]
+    direction = motion.turn @ camera.rays(canonical_depth).flatten(1)[None]
     direction = direction.unflatten(2, triangle.shape[1:])
     depth = (1 - _dot(plane, origin)) / _steepened(_dot(plane, direction), plane)
 
@@ -126,11 +166,11 @@ def look_up(
     return _bilinear(texture, sampling.pixels) * sampling.mask[:, None]
 
 
-def frame_pixels(view: View, camera: Camera, depth_range: DepthRange) -> Float[Tensor, "batch height width 2"]:
+def frame_pixels(motion: Motion, camera: Camera, depth_range: DepthRange) -> Float[Tensor, "batch height width 2"]:
     """Canonical pixel coordinates at which every ray meets the canonical plane z = border depth."""
-    rays = camera.rays(view.rotation_rad).expand(len(view.rotation_rad), -1, -1, -1)
-    origin = canonical_from_view(torch.zeros_like(rays[:, :, :1, :1]), view)
-    direction = canonical_from_view(rays, view) - origin
+    rays = camera.rays(motion.origin)
+    origin = motion.origin[:, :, None, None]
+    direction = (motion.turn @ rays.flatten(1)[None]).unflatten(2, rays.shape[1:])
     cosine = direction[:, 2:].clamp(min=GRAZING_COSINE)
     return project(origin + direction * ((depth_range.border - origin[:, 2:]) / cosine), camera).movedim(1, -1)
 

@@ -12,6 +12,7 @@ Source: [SCR], equations 5 and 6; H and its schedule as in docs/structures.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from scr3d.causal import PENALTIES, LearnedStructure, format_edges, is_acyclic, 
 from scr3d.data.dataset import Batch
 from scr3d.errors import CollapseError
 from scr3d.files import write_json
+from scr3d.fused.dispatch import plain
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.training.config import GraphConfig, TrainConfig
 from scr3d.training.unroll import AdamRule, AdamState, unroll
@@ -146,9 +148,13 @@ class GraphLearner:
         """Gradient of the outer problem, and the weights after the inner steps; nothing changes. See `outer_step`."""
         graph = {STRUCTURE_PREFIX + name: value for name, value in self.structure.named_parameters()}
 
+        # Inner steps are differentiated a second time, which the fused kernels are not made for.
+        twice = not self.config.first_order
+
         def call(weights: dict[str, Tensor], batch: tuple[Batch, int], held_out: bool) -> Tensor:
             named = {MODEL_PREFIX + name: value for name, value in (weights | graph).items()}
-            result: tuple[Tensor, Any] = functional_call(objective, named, (*batch, held_out))
+            with plain() if twice and not held_out else nullcontext():
+                result: tuple[Tensor, Any] = functional_call(objective, named, (*batch, held_out))
             return result[0]
 
         after, losses, norms = unroll(

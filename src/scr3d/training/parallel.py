@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from scr3d.data.dataset import Batch
+from scr3d.fused.dispatch import is_plain, plain
 from scr3d.losses.parts import AcrossParts
 from scr3d.training.objective import TrainingObjective, Whole
 
@@ -46,12 +48,14 @@ class BatchInParts:
         """
         count = parts_of(len(batch.image), self.threads)
         exchange = Exchange(count)
+        kernels = plain if is_plain() else nullcontext
         size = len(batch.image) // count
 
         def compute(part: int) -> Result:
             chosen = batch[part * size : (part + 1) * size]
             try:
-                total, values = objective(Whole(chosen), images_seen, across=exchange.across(part))
+                with kernels():
+                    total, values = objective(Whole(chosen), images_seen, across=exchange.across(part))
                 return total.detach(), values, torch.autograd.grad(total, list(parameters), allow_unused=True)
             except BaseException:
                 exchange.barrier.abort()  # the others would wait for ever

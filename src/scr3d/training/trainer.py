@@ -86,6 +86,7 @@ class Trainer:
             lr=config.optimiser.rate,
             betas=(config.optimiser.beta1, config.optimiser.beta2),
             weight_decay=config.optimiser.weight_decay,
+            fused=True,
         )
         self.objective, self.optimiser = self.fabric.setup(
             TrainingObjective(self.model, features, config.recipe), optimiser
