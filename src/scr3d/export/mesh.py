@@ -8,31 +8,27 @@ counter-clockwise.
 from __future__ import annotations
 
 import io
-import json
-import struct
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
-import scr3d
 from scr3d.errors import ShapeError
 from scr3d.export.media import COMPRESSION, to_uint8
 from scr3d.files import write_bytes
 from scr3d.geometry.camera import Camera, back_project
 from scr3d.geometry.pose import CENTER_DEPTH
 
+if TYPE_CHECKING:
+    import trimesh
+
 BORDER_COLUMNS = 2
 """Columns on either side of a canonical depth map that hold the border depth, not the object."""
-FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
-"""Component types of glTF."""
-VERTICES, TRIANGLES = 34962, 34963
-"""What a buffer of glTF holds."""
-CLAMP_TO_EDGE = 33071
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,16 @@ class Mesh:
         """Three vertices each, counter-clockwise seen from outside."""
         return grid_triangles(self.rows, self.columns)
 
+    @property
+    def picture(self) -> Image.Image:
+        """The texture as an image."""
+        return Image.fromarray(self.texture)
+
     @cached_property
     def texture_png(self) -> bytes:
         """The texture as a PNG file."""
         stream = io.BytesIO()
-        Image.fromarray(self.texture).save(stream, format="PNG", compress_level=COMPRESSION)
+        self.picture.save(stream, format="PNG", compress_level=COMPRESSION)
         return stream.getvalue()
 
     @property
@@ -149,104 +150,60 @@ def grid_normals(grid: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray,
 
 def export_glb(mesh: Mesh, path: Path) -> None:
     """Write one binary glTF file with texture and normals."""
-    count = len(mesh.vertices)
-    u, v = mesh.texel.T
-    index_type = (np.uint16, UNSIGNED_SHORT) if count <= 2**16 else (np.uint32, UNSIGNED_INT)
-    positions = mesh.vertices.astype("<f4")
-    parts = [
-        (positions.tobytes(), VERTICES),
-        (mesh.normals.astype("<f4").tobytes(), VERTICES),
-        # v of glTF points down.
-        (np.stack([u, 1 - v], axis=1).astype("<f4").tobytes(), VERTICES),
-        (mesh.triangles.astype(np.dtype(index_type[0]).newbyteorder("<")).tobytes(), TRIANGLES),
-        (mesh.texture_png, None),
-    ]
-    views: list[dict[str, int]] = []
-    binary = bytearray()
-    for content, target in parts:
-        views.append({"buffer": 0, "byteOffset": len(binary), "byteLength": len(content)})
-        if target is not None:
-            views[-1]["target"] = target
-        binary += _padded(content, b"\0")
-    span = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-    accessors = [
-        {"bufferView": 0, "componentType": FLOAT, "count": count, "type": "VEC3", **span},
-        {"bufferView": 1, "componentType": FLOAT, "count": count, "type": "VEC3"},
-        {"bufferView": 2, "componentType": FLOAT, "count": count, "type": "VEC2"},
-        {"bufferView": 3, "componentType": index_type[1], "count": mesh.triangles.size, "type": "SCALAR"},
-    ]
-    surface = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    attributes = {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}
-    head = {
-        "asset": {"version": "2.0", "generator": f"scr3d {scr3d.__version__}"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": mesh.name}],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": 3, "material": 0}]}],
-        "materials": [{"name": mesh.name, "pbrMetallicRoughness": surface, "doubleSided": True}],
-        "textures": [{"source": 0, "sampler": 0}],
-        "samplers": [{"wrapS": CLAMP_TO_EDGE, "wrapT": CLAMP_TO_EDGE}],
-        "images": [{"bufferView": 4, "mimeType": "image/png"}],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(binary)}],
-    }
-    text = _padded(json.dumps(head, separators=(",", ":")).encode(), b" ")
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
-    write_bytes(path, struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks)
+    from trimesh.visual.material import PBRMaterial
+
+    material = PBRMaterial(
+        name=mesh.name, baseColorTexture=mesh.picture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True
+    )
+    write_bytes(path, _exported(_textured(mesh, material), "glb", include_normals=True))
 
 
 def export_obj(mesh: Mesh, path: Path) -> None:
     """Write `path` and, beside it and named after it, the material (.mtl) and the texture (.png)."""
-    count = len(mesh.vertices)
+    from trimesh.exchange.obj import export_obj as obj_text
+    from trimesh.visual.material import SimpleMaterial
+
     # White, because programs multiply the texture by the diffuse colour; not shiny, as the shading model.
-    material = [
-        f"newmtl {path.stem}",
-        *("Ka 1.0 1.0 1.0", "Kd 1.0 1.0 1.0", "Ks 0.0 0.0 0.0", "Ns 1.0"),
-        f"map_Kd {path.stem}.png",
-    ]
-    text = [
-        f"mtllib {path.stem}.mtl\nusemtl {path.stem}\n",
-        "v %.7f %.7f %.7f\n" * count % tuple(mesh.vertices.ravel().tolist()),
-        "vt %.7f %.7f\n" * count % tuple(mesh.texel.ravel().tolist()),
-        "vn %.5f %.5f %.5f\n" * count % tuple(mesh.normals.ravel().tolist()),
-        _faces_text(mesh.rows, mesh.columns),
-    ]
+    white, black = [255, 255, 255, 255], [0, 0, 0, 255]
+    material = SimpleMaterial(image=mesh.picture, diffuse=white, ambient=white, specular=black, name=path.stem)
+    text, extra = obj_text(
+        _textured(mesh, material),
+        include_normals=True,
+        return_texture=True,
+        write_texture=False,
+        mtl_name=path.with_suffix(".mtl").name,
+        header=None,
+    )
     # The file that names the others comes last.
-    write_bytes(path.with_suffix(".png"), mesh.texture_png)
-    write_bytes(path.with_suffix(".mtl"), ("\n".join(material) + "\n").encode())
-    write_bytes(path, "".join(text).encode())
+    for name, content in extra.items():
+        write_bytes(path.with_name(name), content)
+    write_bytes(path, text.encode())
 
 
 def export_ply(mesh: Mesh, path: Path) -> None:
     """Write a binary PLY file with normals and a colour per vertex: PLY has no common way to name a texture."""
-    fields = ["x", "y", "z", "nx", "ny", "nz"]
-    colors = ["red", "green", "blue"]
-    vertices = np.empty(len(mesh.vertices), [(name, "<f4") for name in fields] + [(name, "u1") for name in colors])
-    for name, values in zip(fields, np.concatenate([mesh.vertices, mesh.normals], axis=1).T, strict=True):
-        vertices[name] = values
-    for name, values in zip(colors, mesh.colors.T, strict=True):
-        vertices[name] = values
-    faces = np.empty(len(mesh.triangles), [("count", "u1"), ("corners", "<i4", 3)])
-    faces["count"], faces["corners"] = 3, mesh.triangles
-    header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        f"element vertex {len(vertices)}",
-        *(f"property float {name}" for name in fields),
-        *(f"property uchar {name}" for name in colors),
-        f"element face {len(faces)}",
-        "property list uchar int vertex_indices",
-        "end_header\n",
-    ]
-    write_bytes(path, "\n".join(header).encode() + vertices.tobytes() + faces.tobytes())
+    import trimesh
+
+    plain = trimesh.Trimesh(
+        mesh.vertices, mesh.triangles, vertex_normals=mesh.normals, vertex_colors=mesh.colors, process=False
+    )
+    write_bytes(path, _exported(plain, "ply", vertex_normal=True))
 
 
-@lru_cache(maxsize=4)
-def _faces_text(rows: int, columns: int) -> str:
-    """The triangles as OBJ writes them, numbered from 1: vertex, texture coordinate and normal have one number."""
-    numbers = np.repeat(grid_triangles(rows, columns).ravel() + 1, 3).tolist()
-    return "f %d/%d/%d %d/%d/%d %d/%d/%d\n" * (len(numbers) // 9) % tuple(numbers)
+def _textured(mesh: Mesh, material: Any) -> trimesh.Trimesh:
+    import trimesh
+
+    visual = trimesh.visual.TextureVisuals(uv=mesh.texel, material=material)
+    return trimesh.Trimesh(
+        mesh.vertices, mesh.triangles, vertex_normals=mesh.normals, visual=visual, process=False, validate=False
+    )
+
+
+def _exported(mesh: trimesh.Trimesh, file_type: str, **options: Any) -> bytes:
+    content = mesh.export(file_type=file_type, **options)
+    if not isinstance(content, bytes):
+        raise TypeError(f"trimesh returned {type(content).__name__} instead of bytes for {file_type}")
+    return content
 
 
 def _cross(
@@ -254,11 +211,6 @@ def _cross(
 ) -> Float[np.ndarray, "rows columns 3"]:
     (ax, ay, az), (bx, by, bz) = np.moveaxis(first, 2, 0), np.moveaxis(second, 2, 0)
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=2)
-
-
-def _padded(content: bytes, filler: bytes) -> bytes:
-    """Chunks and buffers of a GLB file have lengths that four divides."""
-    return content + filler * (-len(content) % 4)
 
 
 @lru_cache(maxsize=16)

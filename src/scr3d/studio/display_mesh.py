@@ -12,7 +12,7 @@ import struct
 import numpy as np
 from jaxtyping import Float
 
-from scr3d.export.mesh import FLOAT, TRIANGLES, UNSIGNED_INT, UNSIGNED_SHORT, VERTICES, mesh_from_depth
+from scr3d.export.mesh import mesh_from_depth
 from scr3d.factors import Light
 from scr3d.geometry.pose import CENTER_DEPTH
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
@@ -21,6 +21,10 @@ from scr3d.studio.appearance import surface_colors, trimmed_columns
 from scr3d.studio.editing import Shown
 from scr3d.studio.projection import ProjectedPhoto
 
+FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
+"""Component types of glTF."""
+VERTICES, TRIANGLES = 34962, 34963
+"""What a buffer of glTF holds."""
 EXPOSURE = 0.6
 """three.js divides by this before it maps the tones."""
 FILM_INPUT = np.array([[0.59719, 0.35458, 0.04823], [0.07600, 0.90834, 0.01566], [0.02840, 0.13383, 0.83777]])
