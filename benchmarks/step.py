@@ -10,7 +10,7 @@ machine's fastest products, a copy, and for each of them all its convolutions by
 
     least_ms           a step cannot take less at these rates: its operations at the rate of the fastest product, or
                        the bytes that it must move at the rate of copying, whichever takes longer
-    convolutions       time of the same convolutions, forward and backward, with nothing around them
+    convolutions       time of PyTorch's convolutions of the step, forward and backward, with nothing around them
     of_least           least_ms / median of the step
     of_convolutions    median of the convolutions / median of the step
 
@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -44,6 +45,7 @@ from limit import (
 from parts import PARTS, step_parts
 from runs import PRECISIONS, STRUCTURES, make_data, model_config, trainer
 from scr3d.errors import ConfigError
+from scr3d.fused.dispatch import plain
 from scr3d.models import Preset
 from scr3d.training.trainer import Trainer
 
@@ -153,11 +155,16 @@ def measure_group(preset: str, size: int, precisions: list[str], arguments: argp
 
 
 def count_step(made: Trainer) -> Counted:
-    """Count a step after a first one, which sets up the optimiser and compiles kernels."""
+    """Count a step after a first one, which sets up the optimiser and compiles kernels.
+
+    What is counted is the step in PyTorch's operations, on one thread: neither what fused kernels do nor what other
+    threads do would be seen.
+    """
     made.train_step()
     before = made.step
     trained = list(made.model.parameters())
-    work = count(made.train_step, [*trained, *made.features.parameters()])
+    with plain(), patch.object(made, "in_parts", None):
+        work = count(made.train_step, [*trained, *made.features.parameters()])
     images = (made.step - before) * made.config.optimiser.batch_size
     return Counted(made, images, work, work.least_bytes(trained))
 
