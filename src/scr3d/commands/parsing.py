@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import tyro
@@ -33,4 +34,24 @@ def take_option(args: list[str], name: str, default: str) -> tuple[str, list[str
             value = word.partition("=")[2]
         else:
             rest.append(word)
+    return value, rest
+
+
+def take_choice(args: list[str], name: str, choices: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Value of an option where it is one of some choices, and the remaining arguments; other values stay among them.
+
+    For an option that stands for two things: `--preset cat` the kind of object, `--preset reference` the networks.
+    """
+    rest, value = [], None
+    words = iter(args)
+    for word in words:
+        option, equals, given = word.partition("=")
+        if option != name:
+            rest.append(word)
+            continue
+        found = given if equals else next(words, None)
+        if found in choices:
+            value = found
+        else:
+            rest += [word] if equals or found is None else [word, found]
     return value, rest
