@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from scr3d.errors import ConfigError, Scr3dError
+from scr3d.errors import ConfigError, Scr3dError, StoppedError
 
 COMMANDS = {
     "reconstruct": "turn photos into depth, normals, albedo, light, meshes and a gallery page",
@@ -20,7 +21,17 @@ COMMANDS = {
     "data": "make, prepare, check or export data sets",
 }
 USER_ERROR = 2
+START_AGAIN = 75
+"""Exit code of a command that was told to end, has saved, and would go on (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTED = 130
+ADVICE = {
+    errno.ENOSPC: "free some space and give the same command again",
+    errno.EDQUOT: "free some space and give the same command again",
+    errno.EROFS: "give an --out that can be written to",
+    errno.EACCES: "give a place that you may read or write",
+    errno.EPERM: "give a place that you may read or write",
+}
+"""What to do about an error of the system."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,8 +49,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args[0] not in COMMANDS:
             raise ConfigError(f"there is no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
         import_module(f"scr3d.commands.{args[0]}").run(args[1:])
+    except StoppedError as error:
+        print(f"scr3d: {error}", file=sys.stderr)
+        raise SystemExit(START_AGAIN) from None
     except Scr3dError as error:
         print(f"scr3d: {error}", file=sys.stderr)
+        raise SystemExit(USER_ERROR) from None
+    except OSError as error:
+        if error.errno not in ADVICE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"scr3d: {where}{error.strerror}; {ADVICE[error.errno]}", file=sys.stderr)
         raise SystemExit(USER_ERROR) from None
     except KeyboardInterrupt:
         print("scr3d: interrupted", file=sys.stderr)

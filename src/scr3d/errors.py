@@ -23,3 +23,7 @@ class CheckpointError(Scr3dError):
 
 class CollapseError(Scr3dError):
     """Training has reached a state from which it does not return."""
+
+
+class StoppedError(Scr3dError):
+    """A run was told to end, has saved, and asks to be started again."""

@@ -19,7 +19,8 @@ from scr3d.models import ModelConfig, load_model
 from scr3d.training.batches import mirror_some
 from scr3d.training.checkpoint import list_checkpoints
 from scr3d.training.config import OptimiserConfig, TrainConfig, recipe_defaults
-from scr3d.training.trainer import MAX_BAD_STEPS, Trainer, train
+from scr3d.training.survival import MAX_BAD_STEPS
+from scr3d.training.trainer import Trainer, train
 
 TINY = ModelConfig(size=32, width=4, order="ADLV")
 

@@ -11,6 +11,7 @@ Depth codes follow the papers' PNG files: nearer is brighter, code / 65535 runs 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -126,12 +127,10 @@ class StoreWriter:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, spec in info.arrays.items():
-                np.lib.format.open_memmap(
-                    self.folder / f"{name}.npy",
-                    mode="w+",
-                    dtype=np.dtype(spec.dtype),
-                    shape=(info.count, *spec.shape),
-                ).flush()
+                path = self.folder / f"{name}.npy"
+                shape = (info.count, *spec.shape)
+                np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(spec.dtype), shape=shape).flush()
+                _take_room(path)
             self._write_info()
         self._arrays = {name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+") for name in info.arrays}
 
@@ -187,6 +186,26 @@ def read_info(folder: Path) -> StoreInfo:
         return StoreInfo(int(raw["size"]), int(raw["count"]), arrays, int(raw["done"]), dict(raw["source"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise DataError(f"{path} is damaged ({error}); make the data set again") from error
+
+
+def signature(folder: Path) -> dict[str, Any]:
+    """What a store's files look like from outside, to see whether they are still the same.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    try:
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}
+        return {"store.json": (folder / "store.json").read_text(encoding="utf-8"), **sizes}
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read any more ({error.strerror}); is the disk still there?") from error
+
+
+def _take_room(path: Path) -> None:
+    """Take the disk space of a file now: on a full disk, writing to mapped memory would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _open_array(folder: Path, name: str, spec: ArraySpec, count: int) -> np.ndarray:

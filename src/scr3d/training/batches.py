@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from scr3d.data.dataset import Batch, Dataset, Truth, batch_indices, open_dataset
+from scr3d.data.store import signature
+from scr3d.errors import DataError
 from scr3d.training.config import TrainConfig
 
 MIRROR_STREAM = 0x6D6972726F72
@@ -31,6 +33,21 @@ class TrainingData:
         available = len(self.val)
         self.scored_images = min(config.validation_images, max(1, available // 2) if learns_graph else available)
         """The first validation images are scored; a learned graph has at least half of them for itself."""
+
+        self._signatures = {data.store.folder: signature(data.store.folder) for data in (self.train, self.val)}
+
+    def check_unchanged(self) -> None:
+        """Look at the files again.
+
+        Raises:
+            DataError: they are gone or others.
+        """
+        for folder, before in self._signatures.items():
+            if signature(folder) != before:
+                raise DataError(
+                    f"{folder} has changed while it was trained on; restore it and give the same command again, or "
+                    "train in another --out"
+                )
 
     def train_batch(self, step: int) -> Batch:
         """Images of a training step."""

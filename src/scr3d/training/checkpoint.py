@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from scr3d.errors import CheckpointError
 from scr3d.files import PARTIAL_MARK, atomic_folder, write_bytes, write_json
 
-VERSION = 1
+VERSION = 2
 KEPT = 2
 
 
@@ -72,7 +72,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                 raise CheckpointError(f"{folder / group}.safetensors is damaged: its content does not match its digest")
             tensors[group] = load(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is damaged: {error}; remove it to go on from an earlier one") from error
+        raise CheckpointError(f"{folder} is damaged: {error}") from error
     return Checkpoint(state, tensors)
 
 

@@ -107,6 +107,8 @@ class TrainConfig:
     """Arithmetic of the networks; bf16-mixed where the processor or the GPU computes in it."""
     threads: int = 0
     """CPU threads of the run; 0 takes all."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time on a GPU too; on the CPU runs do so anyway."""
     keep_going: bool = False
     """Only warn when the run has collapsed, instead of stopping."""
 

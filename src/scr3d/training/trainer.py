@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
@@ -20,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
 from scr3d.data.dataset import Batch
-from scr3d.errors import CheckpointError, CollapseError, ConfigError
+from scr3d.errors import CheckpointError, CollapseError, ConfigError, StoppedError
 from scr3d.files import write_json
 from scr3d.losses.features import squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
@@ -40,18 +39,18 @@ from scr3d.training.checkpoint import (
 )
 from scr3d.training.collapse import find_collapse
 from scr3d.training.config import TrainConfig, comparable, different_options
+from scr3d.training.fabric import make_fabric
 from scr3d.training.graph import GraphLearner
 from scr3d.training.objective import TrainingObjective, Whole
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import progress_bar
+from scr3d.training.survival import MAX_BAD_STEPS, BadSteps, Warnings, only_process, save_bad_batch
 from scr3d.training.validation import validate
 
 CHECKPOINT_SECONDS = 300.0
 LOG_STEPS = 50
 PICTURE_IMAGES = 8
-MAX_BAD_STEPS = 20
-"""Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 
 
 class Trainer:
@@ -95,7 +94,7 @@ class Trainer:
         self.features = features
         self.step = 0
         self.best_loss = math.inf
-        self.bad_steps = 0
+        self.bad_steps = BadSteps()
         self.collapsed_before = False
         self._open_run()
 
@@ -110,16 +109,27 @@ class Trainer:
         return cast(PhotoGeometricAutoencoder, self.average.module)
 
     def run(self, until: int | None = None) -> dict[str, float]:
-        """Train to the end, or for `until` images of the run; returns the scalars of the last validation."""
+        """Train to the end, or for `until` images of the run; returns the scalars of the last validation.
+
+        Raises:
+            StoppedError: a signal announced the end of the process; the run has been saved.
+            ConfigError: another process trains in the run's folder.
+            DataError: the data has changed meanwhile.
+            CollapseError: the run has reached a state from which it does not return.
+        """
         config = self.config
         end = config.steps if until is None else min(config.steps, max(1, until // config.optimiser.batch_size))
         every = max(1, config.validate_every // config.optimiser.batch_size)
         saved = time.monotonic()
         scalars: dict[str, float] = {}
+        warnings = Warnings()
         with (
+            only_process(config.out),
+            warnings.listening(),
             progress_bar(end, self.step, config.optimiser.batch_size) as advance,
             self._interruptible(),
         ):
+            self._restore_newest()  # another process may have gone on since this one looked
             while self.step < end:
                 before = self.step
                 parts = self.train_step()
@@ -134,6 +144,11 @@ class Trainer:
                 elif time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
+                if warnings.received and self.step < end:
+                    self.save()
+                    raise StoppedError(
+                        f"stopped by {warnings.received} after {self.images_seen:,} images; the same command goes on"
+                    )
         return scalars
 
     def train_step(self) -> dict[str, float]:
@@ -149,7 +164,8 @@ class Trainer:
             if self.graph.bilevel and self.graph.learns_at(self.step):
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
-        total, parts = self._gradients(self.data.train_batch(self.step))
+        batch = self.data.train_batch(self.step)
+        total, parts = self._gradients(batch)
         objective = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
             self.fabric.backward(extra)
@@ -163,7 +179,7 @@ class Trainer:
             self.average.update_parameters(self.model)
         if self.graph is not None:
             self.graph.optimiser.zero_grad(set_to_none=True)
-        self._count_bad(finite)
+        self._count_bad(finite, batch)
         self.step += 1
         return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
 
@@ -192,26 +208,25 @@ class Trainer:
             )
         if found.finite:
             self.average.update_parameters(self.model)
-        self._count_bad(found.finite)
+        self._count_bad(found.finite, outer_batch)
         self.step += inner
         values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
         return {name: float(value) for name, value in {**values, "dag_penalty": found.penalty}.items()}
 
     def learning_rate(self, step: int) -> float:
-        """Constant, then falling linearly to a twentieth over the last part of the run."""
+        """Constant, then falling linearly to a twentieth over the last part of the run; lower after bad steps."""
         optimiser = self.config.optimiser
-        left = 1 - step / self.config.steps
-        if left >= optimiser.final_decay:
-            return optimiser.rate
-        return optimiser.rate * (0.05 + 0.95 * left / optimiser.final_decay)
+        rate, left = optimiser.rate * self.bad_steps.rate_factor, 1 - step / self.config.steps
+        return rate if left >= optimiser.final_decay else rate * (0.05 + 0.95 * left / optimiser.final_decay)
 
     def save(self) -> None:
         """Write a checkpoint and remove old ones."""
         state = {
             "step": self.step,
             "best_loss": None if math.isinf(self.best_loss) else self.best_loss,
-            "bad_steps": self.bad_steps,
+            "bad_steps": self.bad_steps.record,
             "collapsed_before": self.collapsed_before,
+            "data": self.data.train.fingerprint(),
             "averaged": int(self.average.n_averaged),
             "config": to_json(self.config),
         }
@@ -242,10 +257,12 @@ class Trainer:
             self.step = checkpoint.state["step"]
             best = checkpoint.state["best_loss"]
             self.best_loss = math.inf if best is None else best
-            self.bad_steps = checkpoint.state["bad_steps"]
+            self.bad_steps = BadSteps(**checkpoint.state["bad_steps"])
             self.collapsed_before = checkpoint.state["collapsed_before"]
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{folder} is a checkpoint of another model: {str(error).splitlines()[0]}") from error
+        if checkpoint.state["data"] != self.data.train.fingerprint():
+            raise ConfigError(f"the data has changed since {folder} was written; train in another --out")
 
     def _open_run(self) -> None:
         out = self.config.out
@@ -260,13 +277,22 @@ class Trainer:
                     f"{out} holds a run with other options ({changed}); give the same ones to go on, or another --out"
                 )
         write_json(path, record)
-        found_checkpoints = list_checkpoints(out)
-        if found_checkpoints:
-            self.restore(found_checkpoints[-1])
+        self._restore_newest()
         self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.images_seen)
+
+    def _restore_newest(self) -> None:
+        found = list_checkpoints(self.config.out)
+        if not found or int(found[-1].name) <= self.step:
+            return
+        try:
+            self.restore(found[-1])
+        except CheckpointError as error:
+            earlier = f"; remove it to go on from {found[-2]}" if len(found) > 1 else "; remove it to start again"
+            raise CheckpointError(f"{error}{earlier}") from error
 
     def _validate(self) -> dict[str, float]:
         config = self.config
+        self.data.check_unchanged()
         model = self.averaged_model.eval()
         scalars = validate(model, self.features, self.data.val, config.recipe, self.data.scored_images)
         self._log("validation", scalars)
@@ -296,12 +322,14 @@ class Trainer:
             self.fabric.print(f"warning after {self.images_seen:,} images: {message}")
         self.collapsed_before = message is not None
 
-    def _count_bad(self, finite: bool) -> None:
-        self.bad_steps = 0 if finite else self.bad_steps + 1
-        if self.bad_steps >= MAX_BAD_STEPS:
+    def _count_bad(self, finite: bool, batch: Batch) -> None:
+        self.bad_steps.count(finite)
+        if self.bad_steps.too_many:
+            path = save_bad_batch(self.config.out, batch, self.step)
             raise CollapseError(
-                f"the loss has not been finite for {MAX_BAD_STEPS} steps in a row, after {self.images_seen:,} images; "
-                "lower --rate, and use --precision 32-true if it was not"
+                f"the loss has not been finite for {MAX_BAD_STEPS} steps in a row, after {self.images_seen:,} images, "
+                f"though the rate was lowered; {path} holds the last batch; lower --rate, and use --precision 32-true "
+                "if it was not"
             )
 
     def _clip(self) -> Tensor:
@@ -347,25 +375,6 @@ def train(config: TrainConfig) -> dict[str, float]:
         CollapseError: the run has reached a state from which it does not return.
     """
     return Trainer(config).run()
-
-
-def make_fabric(config: TrainConfig) -> Fabric:
-    """Device and precision of a run.
-
-    Raises:
-        ConfigError: the device does not exist.
-    """
-    name, _, index = config.device.partition(":")
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N; got {config.device!r}")
-    count = torch.cuda.device_count()
-    if name == "cuda" and int(index or 0) >= count:
-        raise ConfigError(f"--device {config.device}: this machine has {count} CUDA devices; use cpu, or auto")
-    accelerator = ("cuda" if count else "cpu") if name == "auto" else name
-    devices: Any = [int(index)] if index else 1
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=config.precision)
-    fabric.launch()
-    return fabric
 
 
 def running_average(decay: float) -> Any:

@@ -1,0 +1,111 @@
+"""What lets a run survive: one process per folder, signals of schedulers, steps without finite numbers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors.torch import save
+
+from scr3d.data.dataset import Batch
+from scr3d.errors import ConfigError
+from scr3d.files import write_bytes
+
+LOCK = ".lock"
+BAD_BATCH = "bad-batch.safetensors"
+LOWER_AFTER = 5
+"""Bad steps in a row after which the learning rate is halved, each time."""
+MAX_BAD_STEPS = 20
+"""Bad steps in a row after which the run stops."""
+WARNINGS = ("SIGTERM", "SIGUSR1")
+"""Signals by which schedulers announce that a process has to end; not all systems have both."""
+
+
+@contextmanager
+def only_process(run: Path) -> Iterator[None]:
+    """Nobody else trains in the folder meanwhile; the system ends the lock with the process, however that ends.
+
+    Raises:
+        ConfigError: another process trains there.
+    """
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"another process is training in {run}; wait for its end, or give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Warnings:
+    """Listens for signals that announce the end; the run then saves and leaves between two steps."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        """Name of the signal that has come."""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen meanwhile; where this is not the main thread, signals are not ours to handle."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [getattr(signal, name) for name in WARNINGS if hasattr(signal, name)]
+        before = {number: signal.signal(number, self._take) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+
+
+@dataclass
+class BadSteps:
+    """Steps whose loss or gradient was not finite; they change nothing.
+
+    Attributes:
+        in_a_row: since the last good one.
+        total: in the whole run.
+        rate_factor: on the learning rate; halved again and again while they go on, never raised.
+    """
+
+    in_a_row: int = 0
+    total: int = 0
+    rate_factor: float = 1.0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the run should stop."""
+        return self.in_a_row >= MAX_BAD_STEPS
+
+    def count(self, finite: bool) -> None:
+        """Take note of a step."""
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if not finite:
+            self.total += 1
+            if self.in_a_row % LOWER_AFTER == 0:
+                self.rate_factor /= 2
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def save_bad_batch(run: Path, batch: Batch, step: int) -> Path:
+    """Keep the images of a step that has no finite loss, in [0, 1]."""
+    path = run / BAD_BATCH
+    write_bytes(path, save({"image": batch.image.detach().cpu().contiguous()}, metadata={"step": str(step)}))
+    return path
