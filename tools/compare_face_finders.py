@@ -31,7 +31,6 @@ Boxes = list[tuple[float, float, float, float]]
 CASCADES = {
     "OpenCV frontalface_default": ("haarcascade_frontalface_default.xml",),
     "OpenCV frontalface_alt2": ("haarcascade_frontalface_alt2.xml",),
-    "OpenCV alt2 and profileface": ("haarcascade_frontalface_alt2.xml", "haarcascade_profileface.xml"),
 }
 SCENE_SIDE = 640
 
@@ -67,9 +66,9 @@ def cascade(files: tuple[str, ...]) -> Callable[[np.ndarray], Boxes]:
 
 
 def pasted(faces: list[Path], scenes: list[Path], change: Callable[[Image.Image], Image.Image], width: int) -> Iterator:
-    """Every fourth ORL photo, changed, so many pixels wide, at some place of a scene."""
+    """ORL photos, changed, so many pixels wide, at some place of a scene."""
     random = np.random.default_rng(0)
-    for number, path in enumerate(faces[::4]):
+    for number, path in enumerate(faces):
         scene = Image.open(scenes[number % len(scenes)]).convert("RGB")
         scene = scene.resize((SCENE_SIDE, round(SCENE_SIDE * scene.height / scene.width)))
         face = Image.open(path).convert("RGB").resize((width, round(width * 112 / 92)), Image.Resampling.BILINEAR)
@@ -149,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("orl", "scenes", "single", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=4, help="paste every so many-th ORL photo")
     given = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -162,9 +162,9 @@ def main() -> None:
     }
     for name, find in finders.items():
         rows = {
-            "ORL photos": score(find, whole(faces, True), single=False),
+            "ORL photos": score(find, whole(faces[::4], True), single=False),
             **{
-                row: score(find, pasted(faces, scenes, change, width), single=False)
+                row: score(find, pasted(faces[:: given.every], scenes, change, width), single=False)
                 for row, (change, width) in CHANGES.items()
             },
             "photos of one person": score(find, whole(single, True), single=True),
@@ -173,7 +173,7 @@ def main() -> None:
         record["finders"][name] = rows
         print(name)
         for row, values in rows.items():
-            print(f"  {row:32}" + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
+            print(f"  {row:32}" + "  ".join(f"{key} {value:.4g}" for key, value in values.items()), flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(given.out, record)
 

@@ -302,9 +302,9 @@ def _pictures(sample: Sample, options: ReconstructOptions) -> list[Picture]:
     sigma = sample.result.confidence
     photo = [] if sample.photo is None else [Picture("photo.png", "Photo", "where the square is", large=True)]
     return [
-        *photo,
         Picture("input.png", "Input", "square crop", large=True),
         Picture("reconstruction.png", "Reconstruction", "the four factors rendered again", large=True),
+        *photo,
         *animations,
         Picture("depth.png", "Depth", "input view; bright is near"),
         Picture("normals.png", "Normals", "red faces right, green up, blue the viewer"),
