@@ -12,7 +12,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit bilevel renderer generator peers reconstruction growth side-by-side batch-parts
+BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts
 
 .PHONY: help install demo test test-full lint format clean bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -54,7 +54,7 @@ bench-step: $(INSTALLED)
 bench-against-commit: $(INSTALLED)
 	$(call BENCHMARK,against_commit,against_commit)
 
-bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
+bench-fused bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
 
 bench-batch-parts: $(INSTALLED)

@@ -120,6 +120,21 @@ def parts(report: Report) -> str:
     return table(" | ".join(["part, ms (share)", *found]), [*rows, whole, against])
 
 
+def fused(report: Report) -> str:
+    """Fused kernels against PyTorch."""
+    rows = [
+        [
+            name,
+            ms(found["fused"]),
+            ms(found["plain"]),
+            f"{found['times_as_fast']:.2f}",
+            f"{found['times_as_fast_by_processor']:.2f}",
+        ]
+        for name, found in report["results"]["pieces"].items()
+    ]
+    return table("what | fused, ms | PyTorch, ms | times as fast | by processor time", rows)
+
+
 def against_commit(report: Report) -> str:
     """Present step against an earlier one."""
     results = report["results"]
@@ -340,6 +355,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "limits": ("step", limits),
     "parts": ("step", parts),
     "against commit": ("against_commit", against_commit),
+    "fused": ("fused", fused),
     "bilevel": ("bilevel", bilevel),
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),

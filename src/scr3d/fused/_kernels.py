@@ -145,7 +145,13 @@ def body(names: tuple[str, ...], *parts: str, more: str = "") -> str:
 def read_convolutions() -> str:
     """C++ that reads what follows a layer's own arguments."""
     lines = ["struct Convolution {", *(f"    {_kind(name)} {name};" for name in CONVOLUTION)]
-    lines += ["    int padded, high, wide, side, stride, step;", "    bool few;", "    float* panels;", "    float* sums;", "};"]
+    lines += [
+        "    int padded, high, wide, side, stride, step;",
+        "    bool few;",
+        "    float* panels;",
+        "    float* sums;",
+        "};",
+    ]
     lines += ["Convolution convolutions[2];", "for (int c = 0; c < count; ++c) {"]
     lines.append(f"    const wp::int64* from = given_numbers + {len(LAYER)} + c * {len(CONVOLUTION)};")
     for position, name in enumerate(CONVOLUTION):
