@@ -64,3 +64,9 @@ def test_many_pictures_are_compared_in_seconds():
     labels = group_by_hash(hashes, 3).labels()
     assert (labels[20_000:] == np.arange(100)).all()
     assert len(np.unique(labels)) == 20_000
+
+
+def test_many_copies_of_one_picture_take_no_longer():
+    hashes = np.concatenate([np.full(30_000, 5, np.uint64), np.full(30_000, 7, np.uint64), np.uint64([2**40 - 1])])
+    assert np.unique(group_by_hash(hashes, 1).labels()).tolist() == [0, 60_000]
+    assert np.unique(group_by_hash(hashes, 0).labels()).tolist() == [0, 30_000, 60_000]

@@ -9,7 +9,7 @@ import numpy as np
 
 from scr3d.data.layout import split_by_hash
 from scr3d.errors import DataError
-from scr3d.photos.duplicates import Groups, close_pairs, group_by_hash
+from scr3d.photos.duplicates import Groups, group_by_hash, links
 from scr3d.photos.options import PrepareOptions
 from scr3d.photos.parts import RECORD, Parts
 from scr3d.photos.reading import Reason
@@ -77,7 +77,7 @@ def duplicates(records: np.ndarray, photos: np.ndarray, given: np.ndarray) -> li
     for sample, photo in enumerate(records["photo"].tolist()):
         of_photo.setdefault(photo, []).append(sample)
     used = np.array(sorted(of_photo), dtype=np.int64)
-    for first, second in close_pairs(photos["hash"][used], SAME_PHOTO):
+    for first, second in links(photos["hash"][used], SAME_PHOTO):
         for one, other in zip(used[first].tolist(), used[second].tolist(), strict=True):
             for a in of_photo[one]:
                 for b in of_photo[other]:
