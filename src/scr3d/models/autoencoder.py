@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from scr3d.causal.mixing import build_mixing
 from scr3d.causal.structure import build_structure
 from scr3d.factors import FACTORS, Factor, Factors, Light, View
+from scr3d.fused.dispatch import in_order
 from scr3d.geometry.camera import Camera
 from scr3d.models.confidence import Confidence, build_confidence
 from scr3d.models.config import ModelConfig
@@ -102,7 +103,7 @@ class PhotoGeometricAutoencoder(nn.Module):
 
     def encode(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch factor embedding"]:
         """Embeddings of images in [0, 1], one per factor in storage order."""
-        signed = image * 2 - 1
+        signed = in_order(image * 2 - 1)  # once for all encoders
         return torch.stack([widened(self.encoders[factor.name.lower()](signed)) for factor in FACTORS], dim=1)
 
     def decode(self, embeddings: Float[Tensor, "batch factor embedding"], view_scale: float = 1.0) -> RawFactors:
@@ -133,7 +134,7 @@ class PhotoGeometricAutoencoder(nn.Module):
 
     def estimate_confidence(self, image: Float[Tensor, "batch 3 size size"]) -> Confidence:
         """Confidence maps of images in [0, 1]."""
-        return self.confidence(image * 2 - 1)
+        return self.confidence(in_order(image * 2 - 1))
 
     def reconstruct(self, image: Float[Tensor, "batch 3 size size"]) -> Reconstruction:
         """Explain images in [0, 1] and render them again."""
