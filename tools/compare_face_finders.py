@@ -174,8 +174,8 @@ def main() -> None:
         print(name)
         for row, values in rows.items():
             print(f"  {row:32}" + "  ".join(f"{key} {value:.4g}" for key, value in values.items()), flush=True)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(given.out, record)
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(given.out, record)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def finding(readiness, start):
     return found
 
 
+@pytest.mark.slow
 def test_a_good_set_is_ready(images, tmp_path):
     many = np.tile(images, (10, 1, 1, 1))
     many = (many.astype(int) + np.random.default_rng(1).integers(-90, 91, (len(many), 1, 1, 3))).clip(0, 255)

@@ -69,6 +69,7 @@ def test_pictures_too_small_for_a_face_have_none(shape):
     assert find_faces(np.full(shape, 0.5, np.float32)) == []
 
 
+@pytest.mark.slow
 def test_size_of_the_photo_does_not_matter(real_photo):
     large = np.asarray(
         Image.fromarray(np.uint8(real_photo * 255)).resize((1792, 2100), Image.Resampling.BICUBIC), np.float32

@@ -92,6 +92,7 @@ def test_an_album_becomes_a_data_set(album, tmp_path):
         prepare(album, tmp_path / "out", FACES, progress=False)
 
 
+@pytest.mark.slow
 def test_threads_change_nothing(tmp_path):
     photos(tmp_path / "in", 70)
     for threads in (1, 3):
@@ -301,6 +302,8 @@ def test_nothing_usable_is_one_line(tmp_path):
     photos(tmp_path / "two", 2)
     with pytest.raises(DataError, match="at least 3"):
         prepare(tmp_path / "two", tmp_path / "out3", SQUARES, progress=False)
+    with pytest.raises(DataError, match="own pictures would count"):
+        prepare(tmp_path / "two", tmp_path / "two" / "out", SQUARES, progress=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "diary.txt").write_text("dear")
     with pytest.raises(DataError, match="is there already"):

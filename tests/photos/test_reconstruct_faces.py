@@ -81,6 +81,7 @@ def test_the_middle_square_needs_no_face(album, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_threads_find_the_same_faces(album, tmp_path):
     before = torch.get_num_threads()
     try:

@@ -74,6 +74,7 @@ def test_one_option_stands_for_two_things(args, value, rest):
     assert take_choice(args, "--preset", [kind.value for kind in Kind]) == (value, rest)
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_preset(heads, tmp_path, capsys):
     options = ["--size", "32", "--width", "4", "--batch-size", "4", "--threads", "1", "--validation-images", "4"]
     run = [

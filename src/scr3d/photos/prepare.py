@@ -90,6 +90,8 @@ def prepare(
     """
     out = Path(out)
     _check_place(out)
+    if out.resolve().is_relative_to(Path(photos).resolve()):
+        raise DataError(f"{out} lies in {photos}, so its own pictures would count as photos; choose another --out")
     collection = collect(Path(photos), options)
     settings = {**collection.description(), "options": _settings(options)}
     if finished := _finished(out, settings):
