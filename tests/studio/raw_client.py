@@ -37,6 +37,8 @@ class RunningStudio:
             text=True,
             cwd=folder,
             env=environment,
+            # A job in the background of a shell ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -67,7 +69,7 @@ class RunningStudio:
         """Ctrl-C; the exit code."""
         self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         finally:
             self.process.kill()
 

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("viser", reason="the studio needs viser")
-
 from raw_client import RawClient, RunningStudio
 from studio_files import EXAMPLES, bomb_bytes, photo_bytes
 

@@ -51,14 +51,14 @@
     return "";
   };
   const nameAll = () => {
-    for (const element of document.querySelectorAll('[role="slider"], input:not([type="file"])')) {
+    for (const element of document.querySelectorAll('[role="slider"], input:not([type="file"]):not([type="hidden"])')) {
       if (!element.getAttribute("aria-label") && !(element.labels && element.labels.length)) {
         const name = nameOf(element);
         if (name) element.setAttribute("aria-label", name);
       }
     }
     for (const input of document.querySelectorAll('input[type="file"]')) input.setAttribute("aria-label", "photo");
-    const canvas = document.querySelector("canvas");
+    const canvas = document.querySelector("canvas[data-engine]");
     if (canvas && !canvas.getAttribute("aria-label")) {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", "The reconstructed object in 3D; drag to turn it");
