@@ -99,13 +99,13 @@ TRIALS = {
     "q25": ("q22 on a start surface tapered with 0.5", "0.45 after 8,000 images, then goes back"),
     "q26": ("64x64, grown from q22, start surface tapered with 0.5", "better than q24; likewise goes back slowly"),
     "q27": ("q26 with taper 0.4 and smoothness 1", "no better"),
-    "q28": ("q26, 18,000 images with a falling rate", "shipped"),
+    "q28": ("q26, 18,000 images with a falling rate", "shipped before q31"),
     "q29": (
         "from scratch with shape penalty 30, an outline for each object and taper 0.5",
         "best at 32x32, neither drift nor folds",
     ),
     "q30": ("q29 with the independent structure", "a little worse throughout"),
-    "q31": ("64x64, grown from q29, 52,000 images with a falling rate", "better than q28, and still getting better"),
+    "q31": ("64x64, grown from q29, 52,000 images with a falling rate", "shipped"),
 }
 
 
