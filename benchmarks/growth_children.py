@@ -38,7 +38,7 @@ def noise_store(folder: Path, count: int, size: int) -> None:
 def sparse_store(folder: Path, count: int) -> None:
     """Black images in a file without any block on the disk: the writer makes it, and it is declared complete."""
     info = StoreInfo(SIZE, count, {"image": ArraySpec("uint8", (SIZE, SIZE, 3))}, source={"sparse": True})
-    StoreWriter(folder, info)
+    StoreWriter(folder, info, reserve=False)
     arrays = {name: vars(spec) for name, spec in info.arrays.items()}
     complete = vars(info) | {"arrays": arrays, "done": count}
     write_json(folder / "store.json", {"format": FORMAT, "version": VERSION, **complete})

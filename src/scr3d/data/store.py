@@ -107,8 +107,13 @@ class Store:
 class StoreWriter:
     """Writes a split sample block by sample block; goes on where an interrupted run stopped."""
 
-    def __init__(self, folder: Path | str, info: StoreInfo):
+    def __init__(self, folder: Path | str, info: StoreInfo, reserve: bool = True):
         """Create the store, or open the unfinished one that has the same description.
+
+        Args:
+            folder: of the split.
+            info: what it will hold.
+            reserve: take the disk space of all samples now; otherwise as they come.
 
         Raises:
             DataError: the folder holds a store of another description.
@@ -130,7 +135,8 @@ class StoreWriter:
                 path = self.folder / f"{name}.npy"
                 shape = (info.count, *spec.shape)
                 np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(spec.dtype), shape=shape).flush()
-                _take_room(path)
+                if reserve:
+                    _take_room(path)
             self._write_info()
         self._arrays = {name: np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+") for name in info.arrays}
 
