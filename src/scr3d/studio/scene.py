@@ -29,6 +29,7 @@ SWAP_SECONDS = 0.4
 NARROW_PX = 576
 """Browsers this wide have the controls in a sheet over the lower part of the view."""
 SHEET_SHARE = 0.6
+WIRE_PX = 1.0
 LAMP_COLOR, WIRE_COLOR = (255, 196, 60), (60, 110, 180)
 
 
@@ -133,7 +134,9 @@ class Scene:
             self._wire.remove()
             self._wire = None
         if lines is not None:
-            self._wire = self._client.scene.add_line_segments("/object0/wire", lines, WIRE_COLOR, thickness=1.0)
+            self._wire = self._client.scene.add_line_segments(
+                "/object0/wire", lines, WIRE_COLOR, thickness=WIRE_PX, thickness_units="screen"
+            )
 
     def look_from_front(self) -> None:
         """Bring the camera back to where the photo was taken from."""
