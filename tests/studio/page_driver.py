@@ -82,6 +82,11 @@ class Page:
         """Press a button of the panel; tabs are no such buttons."""
         self.find(f"//button[contains(@class, 'mantine-Button-root') and contains(., '{label}')]").click()
 
+    def choose(self, label: str, option: str) -> None:
+        """Choose from a list."""
+        self.find(f"//label[.='{label}']/following::input[not(@type='hidden')][1]").click()
+        self.find(f"//*[@role='option' and normalize-space(.)='{option}']").click()
+
     def slider(self, label: str) -> WebElement:
         """The handle of a slider."""
         return self.find(f"//*[@role='slider' and @aria-label='{label}']")

@@ -123,6 +123,7 @@ def test_sliders_move_picture_and_mesh_and_can_be_taken_back(page: Page) -> None
     page.find("//img[starts-with(@alt, 'photo synthetic head')]")
     page.tab("Edit")
     start = page.settled_canvas()
+    found = page.find("//img[contains(@alt, 'explained')]").get_attribute("src")
     page.move("yaw (°)", Keys.ARROW_RIGHT, 30)
     page.find("//img[contains(@alt, 'as edited')]")
     turned = page.settled_canvas()
@@ -132,9 +133,10 @@ def test_sliders_move_picture_and_mesh_and_can_be_taken_back(page: Page) -> None
     dark = page.settled_canvas()
     assert dark[dark[..., 3] == 255][:, :3].mean() < 40
     page.press("As the model found it")
-    page.find("//img[contains(@alt, 'explained')]")
+    assert page.find("//img[contains(@alt, 'explained')]").get_attribute("src") == found
     back = page.settled_canvas()
-    assert np.abs(back - start).mean() < 1
+    # Not to the last bit: viser draws with more or fewer pixels as the machine has time.
+    assert np.abs(back - start).mean() < np.abs(turned - start).mean() / 3
     assert page.errors() == []
 
 
@@ -177,11 +179,12 @@ def test_models_are_compared_on_a_head_with_truth(page: Page) -> None:
     page.tab("Runs")
     page.find("//th[contains(., 'first')]")
     page.find("//*[contains(., 'best so far: ADLV with 0.2000')]")
+    page.choose("run", "first")
     page.find("//img[starts-with(@alt, 'after 8,000 images')]")
+    page.choose("curve", "train: total")
     page.find("//canvas[ancestor::*[contains(@class, 'uplot')]]")
     page.tab("Compare")
-    page.find("//label[.='model 2']/following::input[not(@type='hidden')][1]").click()
-    page.find("//*[@role='option' and contains(., 'run first')]").click()
+    page.choose("model 2", "run first")
     page.press("Compare")
     text = page.find("//table[contains(., 'run first')]").text
     assert len(re.findall(r"SIDE \d\.\d{3}", text)) == 2
@@ -208,16 +211,19 @@ def test_downloads_open(page: Page, downloads: Path) -> None:
 def test_everything_is_reached_by_the_tab_key(page: Page) -> None:
     page.tab("Edit")
     page.script("document.activeElement.blur()")
+    name = """
+        const [e] = arguments, [label] = e.labels || [];
+        return e.getAttribute('aria-label') || (label || e).textContent.trim();
+    """
     reached = set()
     body = page.driver.switch_to.active_element
     for _ in range(60):
         body.send_keys(Keys.TAB)
         body = page.driver.switch_to.active_element
-        reached.add(page.script("const e = arguments[0]; return e.getAttribute('aria-label') || e.textContent", body))
+        reached.add(page.script(name, body))
     wanted = {"Photo", "What if", "Compare", "Runs", "Save", "ambient", "diffuse", "yaw (°)", "relief", "show"}
+    wanted |= {"wire frame", "lamp", "As the model found it"}
     assert wanted <= reached, wanted - reached
-    page.find("//*[normalize-space(text())='Compare']")
-    assert "As the model found it" in {text.strip() for text in reached}
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@
       :focus-visible { outline: 2px solid #4c9be8 !important; outline-offset: 2px; }
       @media (max-width: 36em) {
         [style*="width: 20em"] { width: 100vw !important; max-width: 100vw !important; }
+        .mantine-Notifications-root { left: .5rem !important; width: calc(100vw - 1rem) !important; }
+        .mantine-Notification-root { max-width: 100% !important; }
       }`;
     document.head.append(style);
   };
