@@ -41,7 +41,7 @@ def test_the_published_numbers_keep_the_limit_and_are_those_of_the_page() -> Non
     found = record["results"]["follow"]
     for name, timing in found.items():
         if name.partition(",")[0] in ("light", "view", "relief"):
-            assert timing["cpu_ms"] < LIMIT_MS, name
+            assert timing["median_ms"] < LIMIT_MS, name
     rows = re.findall(r"^\| ([^|]+) \| (\d+) \| (\d+) \|$", PAGE.read_text(), re.MULTILINE)
-    numbers = [(round(timing["cpu_ms"]), round(timing["median_ms"])) for timing in found.values()]
+    numbers = [(round(timing["median_ms"]), round(timing["cpu_ms"])) for timing in found.values()]
     assert [(int(first), int(second)) for _, first, second in rows] == numbers
