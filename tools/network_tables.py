@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scr3d.causal import StructureKind
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, Preset
+from scr3d.models.config import DepthStart
 
 PAGE = Path(__file__).parent.parent / "docs" / "networks.md"
 SIZE = 64
@@ -110,8 +111,14 @@ def layer_table(network: nn.Module, example: Tensor) -> str:
 
 
 def build(preset: Preset, size: int, width: int = 16) -> PhotoGeometricAutoencoder:
-    """A model to be described: shapes without values. Its causal structure has no weights."""
-    config = ModelConfig(preset=preset, size=size, width=width, structure=StructureKind.INDEPENDENT)
+    """A model to be described: shapes without values. Its causal structure has no weights.
+
+    The reference starts flat as in the papers, and so has no outline.
+    """
+    start = DepthStart.FLAT if preset is Preset.REFERENCE else DepthStart.BUMP
+    config = ModelConfig(
+        preset=preset, size=size, width=width, structure=StructureKind.INDEPENDENT, depth_start=start
+    )
     return PhotoGeometricAutoencoder(config).to("meta").eval()
 
 
@@ -128,6 +135,8 @@ def networks(model: PhotoGeometricAutoencoder) -> dict[str, tuple[nn.Module, Ten
     found["decoder of view"] = (model.view_decoder, embedding, 1)
     found["decoder of light"] = (model.light_decoder, embedding, 1)
     found["decoder of depth"] = (model.depth_decoder, embedding, 1)
+    if model.outline_decoder is not None:
+        found["decoder of the outline"] = (model.outline_decoder, embedding, 1)
     found["decoder of albedo"] = (model.albedo_decoder, embedding, 1)
     found["confidence"] = (model.confidence, image, 1)
     return found

@@ -105,7 +105,16 @@ TRIALS = {
         "best at 32x32, neither drift nor folds",
     ),
     "q30": ("q29 with the independent structure", "a little worse throughout"),
-    "q31": ("64x64, grown from q29, 52,000 images with a falling rate", "shipped"),
+    "q31": ("64x64, grown from q29, 52,000 images with a falling rate", "shipped before q32"),
+    "q32": ("q31, 40,000 more images with a falling rate from 6e-4", "shipped"),
+    "q33": (
+        "32x32, the default recipe with its schedules halved, 80,000 images",
+        "after 80,000 images q29 stood at 0.58 and 15.5; the benchmark's protocol cpu",
+    ),
+    "q34": (
+        "q33 with schedules of a fifth of the length and rate 2e-3",
+        "the relief comes too early: normals stand still",
+    ),
 }
 
 

@@ -35,7 +35,21 @@ def from_json(kind: type[T], value: Any, source: str) -> T:
         ConfigError: the values are not those of the configuration.
     """
     try:
-        return CONVERTER.structure(value, kind)
+        found = CONVERTER.structure(value, kind)
     except (BaseValidationError, ForbiddenExtraKeysError, ValueError, TypeError, KeyError, AttributeError) as error:
         reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise ConfigError(f"{source} is no {kind.__name__} of this version: {reasons}") from error
+    # Today's default is not what an older version computed with, so a field that is not there is not made up.
+    if missing := _missing(to_json(found), value):
+        raise ConfigError(f"{source} is no {kind.__name__} of this version: {', '.join(missing)} missing")
+    return found
+
+
+def _missing(whole: dict[str, Any], found: dict[str, Any], above: str = "") -> list[str]:
+    names = []
+    for name, value in whole.items():
+        if name not in found:
+            names.append(above + name)
+        elif isinstance(value, dict):
+            names += _missing(value, found[name], f"{above}{name}.")
+    return names

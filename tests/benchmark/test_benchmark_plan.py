@@ -1,3 +1,4 @@
+import json
 import math
 from collections import Counter
 from dataclasses import replace
@@ -20,10 +21,11 @@ from scr3d.benchmark.methods import METHODS
 from scr3d.benchmark.plan import OrderChoice, plan, row_order
 from scr3d.benchmark.protocol import PROTOCOLS
 from scr3d.benchmark.records import Results
-from scr3d.benchmark.run import resolve
+from scr3d.benchmark.run import recorded, resolve, same_options
 from scr3d.benchmark.runner import left_to_do
 from scr3d.causal.kinds import StructureKind
 from scr3d.errors import ConfigError, DataError
+from scr3d.training.config import TrainConfig
 
 
 def smoke(tmp_path, **options) -> BenchmarkConfig:
@@ -125,6 +127,17 @@ def test_a_result_of_other_options_is_refused(tmp_path) -> None:
     write_record(config, replace(run, images=run.images + 32), 1.0)
     with pytest.raises(ConfigError, match="made with other options"):
         left_to_do(config, Results.read(config.folder))
+
+
+def test_an_option_younger_than_a_result_stands_for_its_default(tmp_path) -> None:
+    wanted = recorded(TrainConfig(tmp_path, tmp_path))
+    older = json.loads(json.dumps(wanted))
+    del older["mirror"], older["graph"]["plain_steps"]
+    assert same_options(older, wanted)
+    assert not same_options(older, wanted | {"mirror": False})
+    assert not same_options(older, wanted | {"graph": wanted["graph"] | {"plain_steps": 3}})
+    assert not same_options(older, wanted | {"seed": 1})
+    assert not same_options(older | {"forgotten": 1}, wanted)
 
 
 def test_damaged_and_mixed_results_are_refused(tmp_path) -> None:

@@ -104,7 +104,7 @@ def test_raw_depth_has_no_mean_and_depth_is_its_tanh():
 
 
 def test_a_tapered_start_is_flatter_from_top_to_bottom_and_as_round_from_side_to_side():
-    round_, upright = build().start_surface, build(replace(SMALL, start_taper=0.5)).start_surface
+    round_, upright = (build(replace(SMALL, start_taper=taper)).start_surface for taper in (1.0, 0.5))
     middle = len(round_) // 2
     torch.testing.assert_close(upright[middle], round_[middle], atol=2e-3, rtol=0)
     assert upright[middle // 2, middle] < round_[middle // 2, middle] - 0.03

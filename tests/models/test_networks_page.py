@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, Preset
+from scr3d.models.config import DepthStart
 
 ROOT = Path(__file__).parent.parent.parent
 TOOL = ROOT / "tools" / "network_tables.py"
@@ -43,12 +44,14 @@ def test_multiply_adds_and_parameters_by_hand(tool):
 
 @pytest.mark.parametrize("preset", list(Preset))
 def test_the_totals_are_those_of_the_model(tool, preset):
-    model = PhotoGeometricAutoencoder(ModelConfig(preset=preset, size=64, order="VDLA"))
+    start = DepthStart.FLAT if preset is Preset.REFERENCE else DepthStart.BUMP
+    model = PhotoGeometricAutoencoder(ModelConfig(preset=preset, size=64, order="VDLA", depth_start=start))
     assert tool.totals(preset, 64, 16)[0] == sum(p.numel() for p in model.parameters())
 
 
 def test_the_reference_has_the_published_size():
-    model = PhotoGeometricAutoencoder(ModelConfig(preset=Preset.REFERENCE, size=64, order="VDLA"))
+    config = ModelConfig(preset=Preset.REFERENCE, size=64, order="VDLA", depth_start=DepthStart.FLAT)
+    model = PhotoGeometricAutoencoder(config)
     count = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     # Added up by hand from the published tables.
     assert sum(p.numel() for p in model.encoders["depth"].parameters()) == 4_919_168

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ from scr3d.causal.order import all_orders
 from scr3d.models.config import EncoderKind, Preset
 
 BILEVEL_COST = 4.0
-"""Steps of a plain structure that take as long as one of a learned graph; for the expected time alone."""
+"""Plain steps that take as long as one that a learned graph is differentiated through; for the expected time alone."""
 FEW_SEEDS = 2
 
 
@@ -41,6 +41,7 @@ class Run:
         rate: learning rate; None: the best of the grid.
         model: fields of the model that differ from the row's.
         tested: scored on the test split.
+        cost: time of an image against one of a plain run; for the expected time alone.
     """
 
     stage: Stage
@@ -52,12 +53,12 @@ class Run:
     rate: float | None = None
     model: dict[str, Any] = field(default_factory=dict)
     tested: bool = False
+    cost: float = 1.0
 
     @property
     def work(self) -> float:
         """Images that a plain run would see in the time of this one."""
-        learned = self.method.model.get("structure") is StructureKind.GENERIC
-        return self.images * (BILEVEL_COST if learned else 1.0)
+        return self.images * self.cost
 
 
 def plan(config: BenchmarkConfig) -> list[Run]:
@@ -70,7 +71,20 @@ def plan(config: BenchmarkConfig) -> list[Run]:
         Stage.TABLE: lambda: table_runs(protocol, config.methods, config.seeds or protocol.seeds),
         Stage.CONTROLS: lambda: control_runs(protocol),
     }
-    return [run for stage, make in stages.items() if stage in config.stages for run in make()]
+    return [
+        replace(run, cost=cost(run.method, protocol))
+        for stage, make in stages.items()
+        if stage in config.stages
+        for run in make()
+    ]
+
+
+def cost(method: Method, protocol: Protocol) -> float:
+    """Time of an image against one of a plain run."""
+    if method.model.get("structure") is not StructureKind.GENERIC:
+        return 1.0
+    inner, plain = protocol.graph.get("inner_steps", 1), protocol.graph.get("plain_steps", 0)
+    return (BILEVEL_COST * inner + plain) / (inner + plain)
 
 
 def order_runs(protocol: Protocol) -> list[Run]:

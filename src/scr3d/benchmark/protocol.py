@@ -33,6 +33,7 @@ class Protocol:
         counts: images per split of the built-in data; None: the data must be given.
         model: further fields of the model.
         losses: further fields of the recipe.
+        graph: how a learned graph is learned: fields of `scr3d.training.config.GraphConfig`.
     """
 
     name: Literal["smoke", "cpu", "paper"]
@@ -55,6 +56,7 @@ class Protocol:
     counts: dict[str, int] | None
     model: dict[str, Any] = field(default_factory=dict)
     losses: dict[str, Any] = field(default_factory=dict)
+    graph: dict[str, Any] = field(default_factory=dict)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -86,9 +88,9 @@ PROTOCOLS: dict[str, Protocol] = {
         width=16,
         recipe="robust",
         features="squeezenet",
-        images=150_000,
-        rate_images=50_000,
-        order_images=50_000,
+        images=80_000,
+        rate_images=32_000,
+        order_images=40_000,
         rates=(5e-4, 1e-3, 2e-3),
         order_rate=1e-3,
         order_seeds=2,
@@ -97,6 +99,15 @@ PROTOCOLS: dict[str, Protocol] = {
         curve_points=15,
         scored_images=512,
         counts={"train": 40_000, "val": 2_000, "test": 2_000},
+        losses={
+            "smoothness_decay": 20_000,
+            "rotation_penalty_decay": 10_000,
+            "light_penalty_decay": 25_000,
+            "relief_start": 24_000,
+            "relief_rampup": 16_000,
+            "view_warmup": 6_400,
+        },
+        graph={"plain_steps": 3},
     ),
     "paper": Protocol(
         name="paper",
@@ -119,4 +130,5 @@ PROTOCOLS: dict[str, Protocol] = {
         counts=None,
     ),
 }
-"""`paper`: 50,000 steps of batch 64 as in [U], 5,000 for each order of the search as in [SCR]."""
+"""`cpu`: a run takes a quarter of an hour, for which the schedules of the recipe are halved (docs/training.md).
+`paper`: 50,000 steps of batch 64 as in [U], 5,000 for each order of the search as in [SCR]."""

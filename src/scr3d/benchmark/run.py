@@ -33,7 +33,7 @@ from scr3d.search.config import ScoreKind, SearchConfig, Strategy
 from scr3d.search.objective import score_images
 from scr3d.serialization import to_json
 from scr3d.training.collapse import find_collapse
-from scr3d.training.config import TrainConfig, recipe_defaults
+from scr3d.training.config import GraphConfig, TrainConfig, recipe_defaults
 from scr3d.training.trainer import Trainer
 from scr3d.training.validation import TrueComparison, evaluation_batches, validate
 
@@ -88,6 +88,7 @@ def training_config(run: Run, order: str | None, rate: float, config: BenchmarkC
         model=model,
         recipe=losses,
         optimiser=replace(optimiser, rate=rate),
+        graph=GraphConfig(**protocol.graph),
         images=run.images,
         seed=run.seed,
         features=protocol.features,
@@ -166,6 +167,22 @@ def recorded(training: TrainConfig) -> dict[str, Any]:
     for name in ("data", "out", "device", "threads", "vgg16_file"):
         del record[name]
     return record
+
+
+def same_options(found: dict[str, Any], wanted: dict[str, Any], usual: dict[str, Any] | None = None) -> bool:
+    """Whether a recorded configuration is the wanted one.
+
+    An option that a record does not have is younger than it; the record then stands for its default.
+    """
+    usual = recorded(TrainConfig(Path(), Path())) if usual is None else usual
+    if not found.keys() <= wanted.keys():
+        return False
+    return all(
+        same_options(found[name], value, usual[name])
+        if isinstance(value, dict) and name in found
+        else found.get(name, usual[name]) == value
+        for name, value in wanted.items()
+    )
 
 
 def device_name(config: BenchmarkConfig) -> str:
@@ -252,7 +269,7 @@ def extra_images(trainer: Trainer) -> int:
     graph = trainer.graph
     if graph is None or not graph.bilevel:
         return 0
-    return graph.learning_steps // graph.config.inner_steps * trainer.config.optimiser.batch_size
+    return math.ceil(graph.learning_steps / graph.round) * trainer.config.optimiser.batch_size
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:

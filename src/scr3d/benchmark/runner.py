@@ -22,7 +22,7 @@ from scr3d.benchmark.choices import WaitingError
 from scr3d.benchmark.config import BenchmarkConfig, Stage
 from scr3d.benchmark.plan import Run, plan
 from scr3d.benchmark.records import Results
-from scr3d.benchmark.run import Job, device_name, execute, recorded, resolve
+from scr3d.benchmark.run import Job, device_name, execute, recorded, resolve, same_options
 from scr3d.errors import ConfigError, Scr3dError
 from scr3d.runtime import use_threads
 
@@ -44,7 +44,7 @@ def left_to_do(config: BenchmarkConfig, results: Results) -> list[Run]:
             left.append(run)
             continue
         job = resolve(run, results, config)
-        if job.training is not None and found.record["training"] != json.loads(json.dumps(recorded(job.training))):
+        if job.training is not None and not same_options(found.record["training"], recorded(job.training)):
             raise ConfigError(
                 f"{results.folder / run.stage.value / run.name}.json was made with other options than those of the "
                 "plan; remove it to run again, or give another --out"

@@ -74,12 +74,12 @@ class ModelConfig:
     """Raw depth of the plane behind the ellipsoid, in half depth ranges behind the middle."""
     start_height: float = 0.8
     """How far the ellipsoid stands out before it, in half depth ranges."""
-    start_taper: float = 1.0
-    """How the ellipsoid's depth narrows towards its top and bottom: with the power 1 of its width (the default), or
-    less for an upright body that is flatter from top to bottom than from side to side, such as a head on a neck."""
-    outline_range: float = 0.0
+    start_taper: float = 0.5
+    """How the ellipsoid's depth narrows towards its top and bottom: with this power of its width; 1 for a round body,
+    less for an upright one that is flatter from top to bottom than from side to side, such as a head on a neck."""
+    outline_range: float = 0.3
     """How far the ellipsoid adapts to each object: in log of its width and height, and in half frames up or down;
-    0 (the default) keeps it as it is, 0.3 is a good reach."""
+    0 keeps it as it is."""
     depth_stride: int = 1
     """Image pixels per pixel of the compact depth decoder: 1, or 2 for a cheaper, softer surface."""
     max_rotation_deg: float = 60.0

@@ -43,6 +43,9 @@ class GraphConfig:
     """bilevel: on held-out images, through the steps of the weights; joint: on the training loss."""
     inner_steps: int = 1
     """Steps of the weights between two steps of the graph, differentiated exactly; 1 to 5."""
+    plain_steps: int = 0
+    """Plain steps of the weights after every step of the graph, not differentiated: the graph learns from less, and
+    costs less."""
     first_order: bool = False
     """Treat the weights as constants in a step of the graph: cheaper, and blind to what they learn under it."""
     graph_reach: float = 3.0
@@ -61,6 +64,8 @@ class GraphConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.inner_steps <= 5:
             raise ConfigError(f"--inner-steps must lie between 1 and 5; got {self.inner_steps}")
+        if self.plain_steps < 0:
+            raise ConfigError(f"--plain-steps must not be negative; got {self.plain_steps}")
         if not 0 <= self.dag_threshold <= 1:
             raise ConfigError(f"--dag-threshold must lie in [0, 1]; got {self.dag_threshold}")
         if not 0 <= self.fine_tune < 1:

@@ -67,8 +67,9 @@ class GraphLearner:
         self.constrained = is_acyclic(self.structure.mask)
         fine_tuned = 0.0 if self.constrained else self.config.fine_tune
         self.learning_steps = max(1, round(config.steps * (1 - fine_tuned)))
-        inner = self.config.inner_steps if self.bilevel else 1
-        self.rate = self.config.graph_reach / max(1, self.learning_steps // inner)
+        self.round = self.config.inner_steps + self.config.plain_steps if self.bilevel else 1
+        """Steps of the weights from one step of the graph to the next."""
+        self.rate = self.config.graph_reach / max(1, self.learning_steps // self.round)
         self.optimiser = torch.optim.Adam(self.structure.parameters(), lr=self.rate)
         optimiser = config.optimiser
         self.rule = AdamRule(
@@ -87,6 +88,10 @@ class GraphLearner:
         """Whether the graph still changes."""
         return step < self.learning_steps
 
+    def unrolls_at(self, step: int) -> bool:
+        """Whether a step of the graph through steps of the weights begins here."""
+        return self.bilevel and self.learns_at(step) and step % self.round == 0
+
     def penalty_weight(self, step: int) -> float:
         """Weight of the acyclicity penalty: doubled at equal distances; 0 under the mask of an order."""
         if self.constrained:
@@ -100,12 +105,12 @@ class GraphLearner:
 
     def joint_loss(self, step: int) -> Tensor | None:
         """What joint learning adds to the training loss."""
-        weight = self.penalty_weight(step)
-        return None if weight == 0 or not self.learns_at(step) else weight * self.penalty()
+        weight = 0.0 if self.bilevel or not self.learns_at(step) else self.penalty_weight(step)
+        return None if weight == 0 else weight * self.penalty()
 
     def joint_step(self, step: int) -> None:
         """Move the graph along the gradients that the training loss has left on it."""
-        if self.learns_at(step):
+        if self.learns_at(step) and not self.bilevel:
             self.optimiser.step()
 
     def outer_step(

@@ -37,6 +37,8 @@ class ObjectDefaults:
 
 CAR_BORDER = DepthRange(border_share=0.9)
 """A border depth of 1.08."""
+ROUND = {"start_taper": 1.0}
+"""A start surface that is as round from top to bottom as from side to side; only heads stand on necks."""
 PAPER = {
     Kind.FACE: ObjectDefaults(epochs=30),
     Kind.CAT: ObjectDefaults({"max_translation_z": 0.1}, epochs=200),
@@ -49,10 +51,10 @@ PAPER = {
 }
 ROBUST = {
     Kind.FACE: ObjectDefaults(),
-    Kind.CAT: ObjectDefaults({"max_translation_z": 0.02}),
+    Kind.CAT: ObjectDefaults({"max_translation_z": 0.02, **ROUND}),
     # A car is longer than it is deep as seen from its side: the prior of a round body would be wrong.
-    Kind.CAR: ObjectDefaults({"depth_range": CAR_BORDER}, {"flip_weight": 1.0, "relief_penalty": 0.0}),
-    Kind.OWN: ObjectDefaults({"max_translation_z": 0.02}, {"relief_penalty": 0.0}),
+    Kind.CAR: ObjectDefaults({"depth_range": CAR_BORDER, **ROUND}, {"flip_weight": 1.0, "relief_penalty": 0.0}),
+    Kind.OWN: ObjectDefaults({"max_translation_z": 0.02, **ROUND}, {"relief_penalty": 0.0}),
 }
 
 

@@ -42,9 +42,9 @@ class Recipe:
     """Images after which it has fallen to 1/e."""
     translation_penalty: float = 0.05
     """Weight of the mean square of the raw shifts: a shift that does a turn's work makes turns timid."""
-    shape_penalty: float = 0.0
+    shape_penalty: float = 30.0
     """Weight of the variance of raw depth over a batch, outlines apart: objects of one kind have one shape, from which
-    single ones differ little, and a view that is not found must not hide in the shape. 30 is a good weight."""
+    single ones differ little, and a view that is not found must not hide in the shape."""
     light_penalty: float = 0.02
     """Weight of the mean square of the light's slopes (lx, ly) at the start, so that dark hair is not lit away."""
     light_penalty_end: float = 0.0
@@ -104,6 +104,7 @@ RECIPES: dict[str, Recipe] = {
         smoothness_end=0.0,
         rotation_penalty=0.0,
         translation_penalty=0.0,
+        shape_penalty=0.0,
         relief_penalty=0.0,
         light_penalty=0.0,
         view_warmup=0.0,

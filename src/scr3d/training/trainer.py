@@ -161,7 +161,7 @@ class Trainer:
         if self.graph is not None:
             if self.graph.settle_if_due(self.step, self.config.keep_going):
                 self.fabric.print(f"graph settled: {', '.join(self.graph.record()['edges'])}")
-            if self.graph.bilevel and self.graph.learns_at(self.step):
+            if self.graph.unrolls_at(self.step):
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
         batch = self.data.train_batch(self.step)
@@ -170,6 +170,8 @@ class Trainer:
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
             self.fabric.backward(extra)
             objective, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
+        if self.graph is not None and self.graph.bilevel:
+            self.graph.optimiser.zero_grad(set_to_none=True)  # only held-out images move this graph
         norm = self._clip()
         finite = bool(torch.isfinite(objective) & torch.isfinite(norm))
         if finite:
@@ -193,7 +195,7 @@ class Trainer:
     def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
         config = self.config
         inner = min(config.graph.inner_steps, graph.learning_steps - self.step, config.steps - self.step)
-        outer_batch = self.data.graph_batch(self.step // config.graph.inner_steps)
+        outer_batch = self.data.graph_batch(self.step // graph.round)
         with self.fabric.autocast():
             found = graph.outer_step(
                 self.objective.module,
