@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from scr3d.data.store import Store, is_store
 from scr3d.errors import DataError, Scr3dError
 from scr3d.export.graph_picture import GraphPanel, draw_graphs
 from scr3d.factors import FACTORS
+from scr3d.files import MALFORMED, read_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.io import find_model, load_model, read_description
 from scr3d.serialization import to_json
@@ -167,13 +167,13 @@ def read_learned_graph(path: Path) -> dict[str, Any]:
     """
     count = len(FACTORS)
     try:
-        graph = json.loads(path.read_text(encoding="utf-8"))
+        graph = read_json(path)
         for name in ("learned", "projected"):
             weights = torch.tensor(graph[name], dtype=torch.float32)
             if weights.shape != (count, count) or not weights.isfinite().all():
                 raise ValueError(f"{name!r} is no {count}x{count} matrix of numbers")
         return {**graph, "penalty": float(graph["penalty"]), "settled": bool(graph.get("settled", True))}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise DataError(f"{path} is no learned graph ({error}); remove it, or train on to write it again") from error
 
 
@@ -256,7 +256,7 @@ def _evaluations(run: Path) -> dict[str, Any]:
     found = {}
     for file in sorted(run.glob("evaluation/*/scores.json")):
         try:
-            scores = json.loads(file.read_text(encoding="utf-8"))
+            scores = read_json(file)
             rows = {
                 row: {score: dict(values[score]) for score in SCORES} for row, values in scores.get("rows", {}).items()
             }
@@ -268,7 +268,7 @@ def _evaluations(run: Path) -> dict[str, Any]:
                 "image_error": next(iter((scores.get("image") or {}).values()), None),
                 "rows": rows,
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, *MALFORMED) as error:
             raise DataError(f"{file} is no result of scr3d evaluate ({error}); remove it or evaluate again") from error
     return found
 

@@ -1,8 +1,17 @@
 """The errors scr3d raises on purpose. Each message says what was expected, what came and what to do."""
 
+LONGEST_MESSAGE = 1000
+"""Of a longer message, beginning and end are kept."""
+
 
 class Scr3dError(Exception):
     """Base of all errors that a user can act on; the command line prints them as one line."""
+
+    def __str__(self) -> str:
+        """The message on one line that a terminal shows as it is, whatever names and contents it quotes."""
+        text = "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+        half = LONGEST_MESSAGE // 2
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} ... {text[-half:]}"
 
 
 class ConfigError(Scr3dError):

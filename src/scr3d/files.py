@@ -12,6 +12,10 @@ from typing import Any
 
 PARTIAL_MARK = ".partial-"
 """Start of the name of a file or folder that is still being written."""
+MOST_JSON_BYTES = 2**28
+"""Larger JSON is not read; what this program writes stays far below."""
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What is raised where the content of a file is not what its reader takes it for."""
 
 
 def partial_name(path: Path) -> Path:
@@ -61,6 +65,30 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, the whole file or none."""
     write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, too large, or nested too deeply.
+    """
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ValueError(f"more than {MOST_JSON_BYTES // 2**20} MB")
+    return parse_json(path.read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """What JSON in UTF-8 holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("brackets nested too deeply") from None
 
 
 def flush(path: Path) -> None:

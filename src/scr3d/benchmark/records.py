@@ -16,7 +16,7 @@ import jsonschema
 from scr3d.benchmark.config import Stage
 from scr3d.benchmark.plan import Run
 from scr3d.errors import DataError
-from scr3d.files import write_bytes
+from scr3d.files import read_json, write_bytes
 
 FORMAT = "scr3d-benchmark-run"
 VERSION = 1
@@ -117,7 +117,7 @@ class Results:
         found = []
         for path in sorted(folder.glob("*/*.json")):
             try:
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = read_json(path)
             except ValueError as error:
                 raise DataError(f"{path} is damaged ({error}); remove it to run again") from error
             check(record, str(path))

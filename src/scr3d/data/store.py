@@ -10,7 +10,6 @@ Depth codes follow the papers' PNG files: nearer is brighter, code / 65535 runs 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt16
 
 from scr3d.errors import DataError
-from scr3d.files import write_json
+from scr3d.files import MALFORMED, read_json, write_json
 from scr3d.geometry.depth_range import DepthRange
 
 FORMAT = "scr3d-store"
@@ -79,6 +78,7 @@ class Store:
         """
         self.folder = Path(folder)
         self.info = read_info(self.folder)
+        _check_forms(self.folder, self.info)
         if not self.info.complete:
             raise DataError(
                 f"{self.folder} is unfinished: {self.info.done} of {self.info.count} samples are written; "
@@ -179,7 +179,7 @@ def read_info(folder: Path) -> StoreInfo:
     if not path.is_file():
         raise DataError(f"{folder} is no scr3d data store: it has no store.json")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         if raw["format"] != FORMAT or raw["version"] != VERSION:
             raise DataError(
                 f"{path} is of format {raw['format']} {raw['version']}, this program reads {FORMAT} {VERSION}; "
@@ -189,9 +189,36 @@ def read_info(folder: Path) -> StoreInfo:
             str(name): ArraySpec(str(np.dtype(spec["dtype"])), tuple(int(n) for n in spec["shape"]))
             for name, spec in raw["arrays"].items()
         }
-        return StoreInfo(int(raw["size"]), int(raw["count"]), arrays, int(raw["done"]), dict(raw["source"]))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        info = StoreInfo(int(raw["size"]), int(raw["count"]), arrays, int(raw["done"]), dict(raw["source"]))
+        if not 0 <= info.done <= info.count:
+            raise ValueError(f"{info.done} of {info.count} samples")
+        return info
+    except (*MALFORMED, OSError) as error:
         raise DataError(f"{path} is damaged ({error}); make the data set again") from error
+
+
+def _check_forms(folder: Path, info: StoreInfo) -> None:
+    """Refuse quantities that are known by name and have another form.
+
+    Raises:
+        DataError: there is one.
+    """
+    side = (info.size, info.size)
+    forms = {
+        "image": ("uint8", (*side, 3)),
+        "albedo": ("uint8", (*side, 3)),
+        "mask": ("uint8", side),
+        "depth": ("uint16", side),
+        "light": ("float32", (4,)),
+        "view": ("float32", (6,)),
+    }
+    for name, (dtype, shape) in forms.items():
+        found = info.arrays.get(name, ArraySpec(dtype, shape))
+        if (found.dtype, found.shape) != (dtype, shape):
+            raise DataError(
+                f"{folder / 'store.json'} says that {name} is {found.dtype} {found.shape} where images have "
+                f"{info.size} pixels, expected {dtype} {shape}; make the data set again"
+            )
 
 
 def signature(folder: Path) -> dict[str, Any]:
@@ -220,7 +247,7 @@ def _open_array(folder: Path, name: str, spec: ArraySpec, count: int) -> np.ndar
         raise DataError(f"{folder / 'store.json'} names an array {name!r}, which is no file name of a store")
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy evaluates the header with Python's own parser, which has many ways to fail
         raise DataError(f"{path} cannot be read ({error}); make the data set again") from error
     if array.shape != (count, *spec.shape) or str(array.dtype) != spec.dtype:
         raise DataError(

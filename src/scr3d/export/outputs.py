@@ -19,7 +19,6 @@ factors.json            view and light, ranges, and what the files hold; written
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ from scr3d.export.media import (
 from scr3d.export.mesh import BORDER_COLUMNS, export_glb, export_obj, export_ply, mesh_from_depth
 from scr3d.export.options import Output, ReconstructOptions, Texture
 from scr3d.factors import Factors, Light, View
-from scr3d.files import atomic_path, write_json
+from scr3d.files import atomic_path, read_json, write_json
 from scr3d.geometry.camera import Camera, DepthRange
 from scr3d.rendering.views import ViewOptions, relighting, textureless, turntable
 
@@ -127,7 +126,7 @@ def write_outputs(folder: Path, sample: Sample, options: ReconstructOptions) -> 
 def is_output_folder(folder: Path) -> bool:
     """Whether the folder was written by `write_outputs`, so that a new run may replace it."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
     except (OSError, ValueError):
         return False
     return isinstance(record, dict) and record.get("format") == FORMAT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from scr3d.errors import CheckpointError, ConfigError
-from scr3d.files import atomic_folder, write_bytes, write_json
+from scr3d.files import MALFORMED, atomic_folder, read_json, write_bytes, write_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.config import ModelConfig
 from scr3d.serialization import from_json, to_json
@@ -79,9 +78,15 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     try:
         config = from_json(ModelConfig, description["model"], str(folder / "model.json"))
         weights = load((folder / "weights.safetensors").read_bytes())
-    except (OSError, KeyError, ConfigError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ConfigError, SafetensorError, *MALFORMED) as error:
+        reason = " ".join(str(error).split())
         raise CheckpointError(f"the model in {folder} cannot be loaded: {reason}") from error
+    # Before any memory is taken for the networks: each of their encoders ends with so many weights or more.
+    if sum(value.numel() for value in weights.values()) < config.embedding**2:
+        raise CheckpointError(f"the model in {folder} cannot be loaded: weights of a smaller network than its own")
+    damaged = [name for name, value in weights.items() if not value.isfinite().all()]
+    if damaged:
+        raise CheckpointError(f"the model in {folder} cannot be loaded: {damaged[0]} holds values that are not finite")
     return config, {name: value.float() for name, value in weights.items()}
 
 
@@ -109,9 +114,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     """
     path = folder / "model.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = read_json(path)
         found = (description["format"], description["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if found != (FORMAT, VERSION):
         raise CheckpointError(f"{path} is of format {found[0]} {found[1]}, this program reads {FORMAT} {VERSION}")

@@ -13,6 +13,7 @@ from rich.progress import track
 from scr3d.data.images import resize
 from scr3d.data.store import SPLITS, Store, is_store
 from scr3d.errors import ConfigError, DataError
+from scr3d.files import MALFORMED
 from scr3d.photos.crop import face_angles_deg
 from scr3d.photos.detect import find_faces
 from scr3d.photos.duplicates import group_by_hash, perceptual_hash
@@ -164,13 +165,22 @@ def _look(data: Path, store: Store, limit: int, progress: bool) -> _Looked:
 
 
 def _known_yaws(data: Path, indices: np.ndarray) -> tuple[np.ndarray | None, float]:
-    """Yaws that the preparation has noted; None where it has not."""
+    """Yaws that the preparation has noted; None where it has not.
+
+    Raises:
+        DataError: its table is damaged.
+    """
     path = data / "samples.csv"
     if not path.is_file():
         return None, 0.0
-    with path.open(newline="", encoding="utf-8") as file:
-        yaws = [row["yaw_deg"] for row in csv.DictReader(file) if row["split"] == "train"]
-    known = [float(yaws[index]) for index in indices if index < len(yaws) and yaws[index]]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yaws = [row["yaw_deg"] for row in csv.DictReader(file) if row["split"] == "train"]
+        known = [float(yaws[index]) for index in indices if index < len(yaws) and yaws[index]]
+        if not np.isfinite(known).all():
+            raise ValueError("not all yaws are finite")
+    except (csv.Error, *MALFORMED) as error:
+        raise DataError(f"{path} is damaged ({error}); prepare the data set again, or remove the file") from error
     return (np.array(known), len(known) / len(indices)) if known else (None, 0.0)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scr3d.files import atomic_path
+from scr3d.errors import DataError
+from scr3d.files import MALFORMED, atomic_path
 from scr3d.photos.reading import PhotoRead
 
 PHOTOS_IN_A_PART = 64
+MOST_PART_BYTES = 2**32
+"""Of a part; a photo with a hundred faces at the largest size takes 20 MB."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +96,70 @@ class Parts:
             )
 
     def read(self, number: int) -> Part:
-        """A block without its pictures."""
-        with np.load(self.path(number), allow_pickle=False) as file:
-            skipped = json.loads(file["skipped"].tobytes().decode("utf-8", "surrogateescape"))
-            return Part(file["records"], [(int(p), str(r), str(d)) for p, r, d in skipped], file["photos"])
+        """A block without its pictures.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        arrays = self._arrays(number, ("records", "photos", "skipped"))
+        block, path = self.blocks[number], self.path(number)
+        records, photos = arrays["records"], arrays["photos"]
+        try:
+            skipped = json.loads(arrays["skipped"].tobytes().decode("utf-8", "surrogateescape"))
+            named = [(int(p), str(r), str(d)) for p, r, d in skipped]
+            known = all(photo in block for photo in [*records["photo"].tolist(), *(photo for photo, _, _ in named)])
+        except MALFORMED as error:
+            raise _damaged(path, error) from error
+        if (records.dtype, photos.dtype, photos.shape) != (RECORD, PHOTO, (len(block),)) or not known:
+            raise _damaged(path, "it is of other photos")
+        return Part(records, named, photos)
 
     def pictures(self, name: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Number of its first sample and the pictures of every block that has some; `name` as in the store."""
+        """Number of its first sample and the pictures of every block that has some; `name` as in the store.
+
+        Raises:
+            DataError: a file is damaged.
+        """
         first = 0
         for number in range(len(self.blocks)):
-            with np.load(self.path(number), allow_pickle=False) as file:
-                count = len(file["records"])
-                if count:
-                    yield first, file[name]
+            count = len(self._arrays(number, ("records",))["records"])
+            if count:
+                found = self._arrays(number, (name,))[name]
+                if len(found) != count:
+                    raise _damaged(self.path(number), f"{len(found)} of {count} pictures")
+                yield first, found
             first += count
+
+    def has(self, name: str) -> bool:
+        """Whether the samples have pictures of that name; False if there are no samples.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        for number in range(len(self.blocks)):
+            with self._open(number) as file:
+                if len(file["records"]):
+                    return name in file
+        return False
+
+    def _arrays(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        with self._open(number) as file:
+            return {name: np.atleast_1d(file[name]) for name in names}
+
+    @contextmanager
+    def _open(self, number: int) -> Iterator[Any]:
+        path = self.path(number)
+        # Zip archives and their arrays can be damaged in more ways than there are exceptions to list.
+        try:
+            if path.stat().st_size > MOST_PART_BYTES:
+                raise ValueError("it is too large")
+            with np.load(path, allow_pickle=False) as file:
+                if sum(entry.file_size for entry in file.zip.infolist()) > MOST_PART_BYTES:
+                    raise ValueError("it unpacks to too much")
+                yield file
+        except Exception as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"{path} is damaged ({reason}); remove it, and the same command reads its photos again")

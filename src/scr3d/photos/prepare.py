@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scr3d.errors import ConfigError, DataError
-from scr3d.files import write_json
+from scr3d.files import MALFORMED, read_json, write_json
 from scr3d.photos.options import PrepareOptions
 from scr3d.photos.parts import Parts
 from scr3d.photos.reading import read_entry
@@ -119,7 +119,7 @@ def prepare(
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What is known about a prepared data set; None if the folder is none."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("format") == FORMAT else None
@@ -150,10 +150,14 @@ def _finished(out: Path, settings: dict[str, Any]) -> PrepareReport | None:
     """The report of an earlier run with the same photos and options, if it is complete.
 
     Raises:
-        DataError: an earlier run had other photos or options.
+        DataError: an earlier run had other photos or options, or what it has left is damaged.
     """
     record, begun = read_record(out), out / PARTS / "settings.json"
-    found = record["settings"] if record else json.loads(begun.read_text("utf-8")) if begun.is_file() else settings
+    path = out / RECORD if record else begun
+    try:
+        found = dict(record["settings"] if record else read_json(begun) if begun.is_file() else settings)
+    except MALFORMED as error:
+        raise DataError(f"{path} is damaged ({error}); remove {out}") from error
     if found != settings:
         changed = [name for name in settings if found.get(name) != settings[name]]
         raise DataError(
@@ -162,9 +166,13 @@ def _finished(out: Path, settings: dict[str, Any]) -> PrepareReport | None:
         )
     if record is None:
         return None
-    return PrepareReport(
-        out, settings["layout"], record["photos"], record["samples"], record["skipped"], record["masked"]
-    )
+    try:
+        samples, skipped = (
+            {str(name): int(count) for name, count in record[part].items()} for part in ("samples", "skipped")
+        )
+        return PrepareReport(out, settings["layout"], int(record["photos"]), samples, skipped, bool(record["masked"]))
+    except MALFORMED as error:
+        raise DataError(f"{path} is damaged ({error}); remove {out}") from error
 
 
 def _read_all(collection: Collection, options: PrepareOptions, parts: Parts, threads: int, bar: Progress) -> None:

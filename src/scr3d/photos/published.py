@@ -13,6 +13,8 @@ ECCV 2008; Choi et al., "StarGAN v2", CVPR 2020; the crops are those of [U]'s sc
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,9 +104,12 @@ def _celeba_wild(root: Path) -> PublishedSet:
         for name, part, *numbers in _rows(crops, 6, {1: PARTS}):
             entries.append(Entry(folder / name, split=PARTS[part], box=_box(numbers, crops, name)))
         return _present("CelebA, in the wild", entries, CropRule("boxes"))
-    parts = dict(_rows(root / "list_eval_partition.txt", 2, {1: PARTS}))
+    listing = root / "list_eval_partition.txt"
+    parts = {name: part for name, part in _rows(listing, 2, {1: PARTS})}
     for name, *numbers in _rows(boxes, 5, {}, header=2):
         left, top, right, bottom = _box(numbers, boxes, name)
+        if name not in parts:
+            raise DataError(f"{listing} does not list {name}, which has a box in {boxes.name}; take both from one set")
         entries.append(Entry(folder / name, split=PARTS[parts[name]], box=(left, top, right, bottom)))
     return _present("CelebA, in the wild (its own boxes)", entries, CropRule("boxes"))
 
@@ -128,7 +133,7 @@ def _cat_box(path: Path) -> tuple[float, float, float, float]:
         DataError: the file has no nine points.
     """
     words = path.read_text(encoding="utf-8", errors="replace").split()
-    if len(words) < 19 or words[0] != "9" or not all(word.lstrip("-").isdigit() for word in words[1:19]):
+    if len(words) < 19 or words[0] != "9" or not all(re.fullmatch(r"-?[0-9]{1,6}", word) for word in words[1:19]):
         raise DataError(f"{path} is damaged: expected 9 and the coordinates of nine points")
     left_eye, right_eye = np.array(words[1:5], dtype=float).reshape(2, 2)
     apart = float(np.linalg.norm(right_eye - left_eye))
@@ -166,13 +171,20 @@ def _rows(path: Path, columns: int, known: dict[int, dict[str, str]], header: in
     """
     if not path.is_file():
         raise DataError(f"{path} is missing; it comes with the set and belongs beside its images")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[header:], header + 1):
-        words = line.split()
+    for number, line in enumerate(path.read_bytes().splitlines()[header:], header + 1):
+        words = line.decode("utf-8", errors="replace").split()
         if not words:
             continue
         if len(words) != columns or any(words[index] not in values for index, values in known.items()):
-            raise DataError(f"{path} is damaged in line {number}: expected {columns} columns, got {line.strip()!r}")
+            raise DataError(f"{path} is damaged in line {number}: expected {columns} columns, got {' '.join(words)!r}")
+        if not _is_plain(words[0]):
+            raise DataError(f"{path} is damaged in line {number}: {words[0]!r} is no name of a file beside the others")
         yield words
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays in its folder, on every system."""
+    return name.isprintable() and name not in (".", "..") and not set(name) & set("/\\:")
 
 
 def _box(numbers: list[str], path: Path, name: str) -> tuple[float, float, float, float]:
@@ -183,6 +195,8 @@ def _box(numbers: list[str], path: Path, name: str) -> tuple[float, float, float
     """
     try:
         left, top, width, height = (float(number) for number in numbers)
+        if not (math.isfinite(left + width) and math.isfinite(top + height)):
+            raise ValueError("not finite")
     except ValueError as error:
         raise DataError(f"{path} is damaged: the box of {name} is {' '.join(numbers)!r}, expected numbers") from error
     return left, top, left + width, top + height

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -124,19 +125,31 @@ def read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]
     if not path.is_file():
         raise DataError(f"there is no table of boxes {path}; expected a CSV file with {','.join(BOX_COLUMNS)}")
     boxes: dict[str, list[tuple[float, float, float, float]]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not set(BOX_COLUMNS) <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} has the columns {reader.fieldnames}; expected {','.join(BOX_COLUMNS)}")
-        for number, row in enumerate(reader, 2):
-            try:
-                left, top, right, bottom = (float(row[name]) for name in BOX_COLUMNS[1:])
-            except (TypeError, ValueError) as error:
-                raise DataError(f"{path}, line {number}: expected four numbers for {row['file']!r}") from error
-            if not (right > left and bottom > top):
-                raise DataError(f"{path}, line {number}: the box of {row['file']!r} has no extent")
-            boxes.setdefault(row["file"], []).append((left, top, right, bottom))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(BOX_COLUMNS) <= set(reader.fieldnames or ()):
+                raise DataError(f"{path} has the columns {reader.fieldnames}; expected {','.join(BOX_COLUMNS)}")
+            for number, row in enumerate(reader, 2):
+                boxes.setdefault(row["file"], []).append(_box(row, f"{path}, line {number}"))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}); save it as one") from error
     return boxes
+
+
+def _box(row: dict[str, str], place: str) -> tuple[float, float, float, float]:
+    """The numbers of a box.
+
+    Raises:
+        DataError: they are no numbers, or no box.
+    """
+    try:
+        left, top, right, bottom = (float(row[name]) for name in BOX_COLUMNS[1:])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{place}: expected four numbers for {row['file']!r}") from error
+    if not (right > left and bottom > top and math.isfinite(right - left) and math.isfinite(bottom - top)):
+        raise DataError(f"{place}: the box of {row['file']!r} has no extent")
+    return left, top, right, bottom
 
 
 def _masked(found: Collection, folder: Path) -> list[Entry]:

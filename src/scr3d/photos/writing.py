@@ -32,7 +32,7 @@ def write_stores(
     names = ["image"]
     if _any_mask(parts, chosen):
         names.append("mask")
-    if _has_depth(parts):
+    if parts.has("depth"):
         names.append("depth")
     specs = {
         "image": ArraySpec("uint8", (size, size, 3)),
@@ -121,12 +121,4 @@ def _any_mask(parts: Parts, chosen: Selection) -> bool:
         low, high = np.searchsorted(chosen.position, [first, first + len(masks)])
         if (masks[chosen.position[low:high] - first] < 255).any():
             return True
-    return False
-
-
-def _has_depth(parts: Parts) -> bool:
-    for number in range(len(parts.blocks)):
-        with np.load(parts.path(number), allow_pickle=False) as file:
-            if len(file["records"]):
-                return "depth" in file
     return False

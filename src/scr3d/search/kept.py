@@ -6,15 +6,16 @@ result and reports it.
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scr3d.errors import DataError
-from scr3d.files import write_json
+from scr3d.errors import ConfigError, DataError
+from scr3d.files import MALFORMED, read_json, write_json
 from scr3d.search.config import SearchConfig, Task
 from scr3d.search.objective import Outcome
+from scr3d.serialization import from_json
 
 
 def result_path(config: SearchConfig, task: Task) -> Path:
@@ -37,11 +38,14 @@ def kept_result(config: SearchConfig, task: Task, identity: dict[str, Any]) -> O
     """
     path = result_path(config, task)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if (record["study"], record["identity"]) != (config.study_name, identity):
             return None
-        return Outcome(**record["outcome"])
+        outcome = from_json(Outcome, record["outcome"], str(path))
+        if not math.isfinite(outcome.score + outcome.standard_error + outcome.seconds):
+            raise ValueError("its score is not finite")
+        return outcome
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ConfigError, *MALFORMED) as error:
         raise DataError(f"{path} is damaged ({error}); remove it to score the candidate again") from error

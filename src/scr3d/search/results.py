@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
@@ -68,6 +69,28 @@ class Progress:
     images: int
     best_name: str
     best_score: float
+
+
+ATTRIBUTES = {
+    **{"seed": int, "images": int, "scored_images": int, "worker": str},
+    **{"standard_error": float, "seconds": float, "collapsed": str},
+}
+"""What trials know about themselves."""
+
+
+def damage(trial: FrozenTrial) -> str | None:
+    """What is wrong with a trial that was read; None if nothing is."""
+    for name, kind in ATTRIBUTES.items():
+        value = trial.user_attrs.get(name, kind())
+        if not (isinstance(value, kind) or (kind is float and isinstance(value, int))) or not _finite(value):
+            return f"its {name} is {value!r}"
+    if trial.state is TrialState.COMPLETE and not (isinstance(trial.value, int | float) and _finite(trial.value)):
+        return f"its score is {trial.value!r}"
+    return None
+
+
+def _finite(value: object) -> bool:
+    return not isinstance(value, int | float) or abs(value) < sys.float_info.max
 
 
 def observations(board: Board, trials: Sequence[FrozenTrial]) -> list[Observation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from scr3d.errors import ConfigError
+from scr3d.files import MALFORMED, parse_json
 
 DATABASE = "search.db"
 JOURNAL = "journal:"
@@ -43,15 +45,16 @@ def open_storage(url: str) -> BaseStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        if url.startswith(JOURNAL):
-            return _journal(url.removeprefix(JOURNAL))
-        return _database(url)
+        storage = _journal(url.removeprefix(JOURNAL)) if url.startswith(JOURNAL) else _database(url)
+        for study in storage.get_all_studies():  # all that is there is read once, so that it is known to be whole
+            storage.get_all_trials(study._study_id, deepcopy=False)
+        return storage
     except ImportError as error:
         raise ConfigError(
             f"--storage {shown(url)} needs a driver that is not installed (for PostgreSQL: pip install "
             "'psycopg[binary]' and postgresql+psycopg://; for MySQL: pip install pymysql and mysql+pymysql://)"
         ) from error
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, ValueError, RuntimeError) as error:
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError, AssertionError, *MALFORMED) as error:
         raise unreachable(url, error) from error
 
 
@@ -78,7 +81,30 @@ def _journal(path: str) -> BaseStorage:
     file = Path(path.removeprefix("//"))
     if not path or not file.absolute().parent.is_dir():
         raise OSError(f"expected {JOURNAL}FILE in a folder that exists, got {JOURNAL}{path}")
-    return JournalStorage(Journal(str(file)))
+    journal = JournalStorage(Journal(str(file), JournalLock(str(file))))
+    if records := file.read_bytes().rpartition(b"\n")[0]:
+        parse_json(records.rpartition(b"\n")[2])  # Optuna says nothing about the last one until another follows
+    return journal
+
+
+class JournalLock(JournalFileSymlinkLock):
+    """A journal's lock; who takes it finds a journal of whole records.
+
+    A process that dies while it writes, or meets a full disk, leaves half a record. Optuna would append the next one to
+    it, and the journal could not be read any more.
+    """
+
+    def __init__(self, path: str):
+        super().__init__(path)
+        self._journal = Path(path)
+
+    def acquire(self) -> bool:
+        """Wait for the lock, then remove half a record."""
+        taken = super().acquire()
+        content = self._journal.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(self._journal, content.rfind(b"\n") + 1)
+        return taken
 
 
 class Journal(JournalFileBackend):

@@ -27,6 +27,7 @@ from scr3d.search.kept import keep_result, kept_result
 from scr3d.search.objective import Objective, Outcome, train_alone
 from scr3d.search.one_shot import train_shared
 from scr3d.search.report import SearchReport, build_report, write_report
+from scr3d.search.results import damage
 from scr3d.search.storage import STORAGE_ERRORS, open_storage, shown, storage_errors, storage_url
 from scr3d.search.strategies import build_sampler, stages
 
@@ -168,7 +169,7 @@ def open_study(
     """The study of a name, which is about what `identity` says.
 
     Raises:
-        ConfigError: it is about something else.
+        ConfigError: it is about something else, or damaged.
     """
     with suppress(optuna.exceptions.DuplicatedStudyError):
         optuna.create_study(storage=storage, study_name=name, direction="minimize")
@@ -182,6 +183,12 @@ def open_study(
             f"the study {name} in {shown_url} is another search ({differing}); give the same options and data to go "
             "on with it, or another --study-name and --out"
         )
+    for trial in study.get_trials(deepcopy=False):
+        if reason := damage(trial):
+            raise ConfigError(
+                f"trial {trial.number} of the study {name} in {shown_url} is damaged ({reason}); search in another "
+                "--storage and --out"
+            )
     return study
 
 

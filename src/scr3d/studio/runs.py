@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from scr3d.data.images import decode_image, to_uint8
 from scr3d.errors import DataError
-from scr3d.files import PARTIAL_MARK
+from scr3d.files import MALFORMED, PARTIAL_MARK, parse_json, read_json
 
 LOG, CONFIG, TRIALS = "log.jsonl", "config.json", "trials"
 DEPTH = 3
@@ -27,6 +26,7 @@ POINTS = 400
 """Points of a curve; longer ones are thinned."""
 RECORDS_KEPT = 20_000
 """Of a group of a log; beyond, every second record is dropped."""
+LARGEST_NUMBER = 1e30
 RESULT = re.compile(r"result-(\d+)\.json")
 TRIAL = re.compile(r"(?P<name>.+)-s(?P<seed>\d+)")
 
@@ -71,7 +71,9 @@ class RunLog:
 
     def _add(self, line: bytes) -> None:
         try:
-            record = json.loads(line)
+            record = parse_json(line)
+            if not (_number(record["images"]) and record["images"] >= 0):
+                return
             group = self.groups.setdefault(str(record["group"]), [])
             # A run that goes on from a checkpoint repeats what came after it.
             while group and group[-1]["images"] >= record["images"]:
@@ -79,7 +81,7 @@ class RunLog:
             group.append(record)
             if len(group) > RECORDS_KEPT:
                 del group[1:-1:2]
-        except (ValueError, KeyError, TypeError):
+        except MALFORMED:
             return  # a line that was torn by a crash
 
     def names(self, group: str) -> list[str]:
@@ -182,13 +184,14 @@ class RunFolder:
     def state(self, name: str, folder: Path) -> RunState:
         """Where a run stands."""
         log, config = self.log(folder), _read_json(folder / CONFIG)
-        model = config.get("model") or {}
+        model = _dictionary(config.get("model"))
         parts = (model.get("structure"), model.get("order") or model.get("edges"))
         structure = " ".join(str(part) for part in parts if part)
         images = max((int(group[-1]["images"]) for group in log.groups.values() if group), default=0)
         scores = {key: value for key, value in log.latest("validation").items() if key != "images" and _number(value)}
-        quiet_s = time.time() - _changed(folder / LOG)
-        return RunState(name, folder, structure, images, int(config.get("images") or 0), quiet_s, scores)
+        quiet_s = max(0.0, time.time() - _changed(folder / LOG))  # a clock that was set back makes no past
+        planned = config.get("images")
+        return RunState(name, folder, structure, images, int(planned) if _number(planned) else 0, quiet_s, scores)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else path.resolve().name
@@ -234,7 +237,7 @@ def candidates(search: Path) -> list[Candidate]:
 def _longest_result(folder: Path) -> tuple[int, float | None]:
     found = [(int(match[1]), path) for path in folder.glob("result-*.json") if (match := RESULT.fullmatch(path.name))]
     for images, path in sorted(found, reverse=True):
-        score = (_read_json(path).get("outcome") or {}).get("score")
+        score = _dictionary(_read_json(path).get("outcome")).get("score")
         if score is not None and _number(score):
             return images, float(score)
     return 0, None
@@ -242,7 +245,7 @@ def _longest_result(folder: Path) -> tuple[int, float | None]:
 
 def _candidate_name(folder: Path, name: str) -> str:
     """The edges of a sub-DAG, which its folder's name tells without their arrows."""
-    model = _read_json(folder / CONFIG).get("model") or {}
+    model = _dictionary(_read_json(folder / CONFIG).get("model"))
     return str(model.get("order") or model.get("edges") or name)
 
 
@@ -267,11 +270,15 @@ def _changed(path: Path) -> float:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return _dictionary(read_json(path))
     except (OSError, ValueError):
         return {}
+
+
+def _dictionary(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+def _number(value: object) -> TypeGuard[int | float]:
+    """Whether a value can be shown and drawn; JSON's whole numbers may be larger than any float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER

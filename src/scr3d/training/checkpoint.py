@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from scr3d.errors import CheckpointError
-from scr3d.files import PARTIAL_MARK, atomic_folder, write_bytes, write_json
+from scr3d.files import MALFORMED, PARTIAL_MARK, atomic_folder, read_json, write_bytes, write_json
 
 VERSION = 2
 KEPT = 2
+STATE = "state"
+"""Name of the digest of state.json among those of the tensor files."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
             digests[group] = hashlib.sha256(content).hexdigest()
             write_bytes(temporary / f"{group}.safetensors", content)
+        digests[STATE] = state_digest(checkpoint.state)
         write_json(temporary / "state.json", {"version": VERSION, "sha256": digests, **checkpoint.state})
 
 
@@ -61,24 +65,34 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         CheckpointError: it is cut short, changed, or of another version.
     """
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        version, digests = state.pop("version"), state.pop("sha256")
+        state = read_json(folder / "state.json")
+        version, digests = state.pop("version"), {**state.pop("sha256")}
         if version != VERSION:
             raise CheckpointError(f"{folder} is a checkpoint of version {version}, this program reads {VERSION}")
+        # Checkpoints of this version that were written by version 0.1.0 of the program have no digest of the state.
+        if digests.pop(STATE, None) not in (None, state_digest(state)):
+            raise CheckpointError(f"{folder / 'state.json'} is damaged: its content does not match its digest")
         tensors = {}
         for group, digest in digests.items():
-            content = (folder / f"{Path(group).name}.safetensors").read_bytes()
+            if Path(group).name != group:
+                raise ValueError(f"{group!r} is no name of a file in it")
+            content = (folder / f"{group}.safetensors").read_bytes()
             if hashlib.sha256(content).hexdigest() != digest:
                 raise CheckpointError(f"{folder / group}.safetensors is damaged: its content does not match its digest")
             tensors[group] = load(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, SafetensorError, *MALFORMED) as error:
         raise CheckpointError(f"{folder} is damaged: {error}") from error
     return Checkpoint(state, tensors)
 
 
+def state_digest(state: Mapping[str, Any]) -> str:
+    """A hash of plain JSON values."""
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
 def list_checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints of a run, newest last."""
-    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if p.is_dir())
+    return sorted(p for p in (run / "checkpoints").glob("[0-9]*") if p.is_dir() and re.fullmatch("[0-9]+", p.name))
 
 
 def prune_checkpoints(run: Path) -> None:

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from scr3d.data.dataset import Batch
-from scr3d.errors import ConfigError
-from scr3d.files import write_bytes
+from scr3d.errors import CheckpointError, ConfigError
+from scr3d.files import MALFORMED, write_bytes
+from scr3d.serialization import from_json
 
 LOCK = ".lock"
 BAD_BATCH = "bad-batch.safetensors"
@@ -69,6 +70,43 @@ class Warnings:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number).name
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What a checkpoint knows besides tensors.
+
+    Attributes:
+        step: number of steps that have been done.
+        best_loss: lowest held-out loss so far; None before the first validation.
+        bad_steps: as in `BadSteps`.
+        collapsed_before: whether the last validation looked like a collapse.
+        data: fingerprint of the training data.
+        averaged: number of steps in the running average.
+    """
+
+    step: int
+    best_loss: float | None
+    bad_steps: BadSteps
+    collapsed_before: bool
+    data: str
+    averaged: int
+
+    @staticmethod
+    def read(state: dict[str, Any], folder: Path) -> Counters:
+        """The counters of a checkpoint.
+
+        Raises:
+            CheckpointError: they are missing, or cannot be.
+        """
+        try:
+            found = from_json(Counters, {field.name: state[field.name] for field in fields(Counters)}, str(folder))
+        except (ConfigError, *MALFORMED) as error:
+            raise CheckpointError(f"{folder} is damaged: {error}") from error
+        possible = 0 < found.bad_steps.rate_factor <= 1 and found.best_loss == found.best_loss
+        if found.step != int(folder.name) or not 0 <= found.averaged <= found.step or not possible:
+            raise CheckpointError(f"{folder} is damaged: its counters cannot be those of step {int(folder.name)}")
+        return found
 
 
 @dataclass

@@ -20,7 +20,7 @@ import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
 from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, StoppedError
-from scr3d.files import write_json
+from scr3d.files import read_json, write_json
 from scr3d.losses.features import squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
@@ -45,7 +45,7 @@ from scr3d.training.objective import TrainingObjective, Whole
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import progress_bar
-from scr3d.training.survival import MAX_BAD_STEPS, BadSteps, Warnings, only_process, save_bad_batch
+from scr3d.training.survival import MAX_BAD_STEPS, BadSteps, Counters, Warnings, only_process, save_bad_batch
 from scr3d.training.validation import validate
 
 CHECKPOINT_SECONDS = 300.0
@@ -249,22 +249,22 @@ class Trainer:
             CheckpointError: it is damaged or belongs to another model.
         """
         checkpoint = load_checkpoint(folder)
+        counters = Counters.read(checkpoint.state, folder)
         try:
             self.model.load_state_dict(checkpoint.tensors["model"])
             self.averaged_model.load_state_dict(checkpoint.tensors["average"])
             restore_optimiser(self.model, self.optimiser.optimizer, checkpoint.tensors["optimiser"])
             if self.graph is not None:
                 restore_optimiser(self.model, self.graph.optimiser, checkpoint.tensors["graph"])
-            self.average.n_averaged.fill_(checkpoint.state["averaged"])
-            self.step = checkpoint.state["step"]
-            best = checkpoint.state["best_loss"]
-            self.best_loss = math.inf if best is None else best
-            self.bad_steps = BadSteps(**checkpoint.state["bad_steps"])
-            self.collapsed_before = checkpoint.state["collapsed_before"]
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{folder} is a checkpoint of another model: {str(error).splitlines()[0]}") from error
-        if checkpoint.state["data"] != self.data.train.fingerprint():
+        if counters.data != self.data.train.fingerprint():
             raise ConfigError(f"the data has changed since {folder} was written; train in another --out")
+        self.average.n_averaged.fill_(counters.averaged)
+        self.step = counters.step
+        self.best_loss = math.inf if counters.best_loss is None else counters.best_loss
+        self.bad_steps = counters.bad_steps
+        self.collapsed_before = counters.collapsed_before
 
     def _open_run(self) -> None:
         out = self.config.out
@@ -272,7 +272,10 @@ class Trainer:
         path = out / "config.json"
         record = to_json(self.config)
         if path.exists():
-            found = from_json(TrainConfig, json.loads(path.read_text(encoding="utf-8")), str(path))
+            try:
+                found = from_json(TrainConfig, read_json(path), str(path))
+            except ValueError as error:
+                raise ConfigError(f"{path} is damaged ({error}); put it back, or train in another --out") from error
             if comparable(found) != comparable(self.config):
                 changed = different_options(comparable(found), comparable(self.config))
                 raise ConfigError(
