@@ -55,6 +55,18 @@ class CheckArgs:
 
 
 @dataclass(frozen=True)
+class ShardsArgs:
+    """Options of `scr3d data shards`."""
+
+    data: tyro.conf.Positional[Path]
+    """Folder of a data set with a store for each split."""
+    out: Path
+    """Folder that gets the shards."""
+    shard_images: int = 10_000
+    """Samples of one shard."""
+
+
+@dataclass(frozen=True)
 class ExportArgs:
     """Options of `scr3d data export`."""
 
@@ -91,6 +103,15 @@ def check(args: list[str]) -> None:
     print(report.text())
 
 
+def shards(args: list[str]) -> None:
+    """Write a data set as WebDataset shards, for sets larger than a disk; goes on where it was interrupted."""
+    from scr3d.data.shard_writer import write_shards
+
+    given = parse(ShardsArgs, args, "data shards", shards.__doc__ or "")
+    written = write_shards(given.data, given.out, given.shard_images)
+    print(f"{given.out}: {', '.join(f'{count} shards of {split}' for split, count in written.items())}")
+
+
 def export(args: list[str]) -> None:
     """Write a data store as image/ and depth/ PNG files in the papers' layout."""
     from scr3d.data.folder import export_store
@@ -99,7 +120,13 @@ def export(args: list[str]) -> None:
     print(f"{given.out}: {export_store(given.store, given.out)} images")
 
 
-ACTIONS: dict[str, Callable[[list[str]], None]] = {"heads": heads, "prepare": prepare, "check": check, "export": export}
+ACTIONS: dict[str, Callable[[list[str]], None]] = {
+    "heads": heads,
+    "prepare": prepare,
+    "check": check,
+    "shards": shards,
+    "export": export,
+}
 
 
 def run(args: list[str]) -> None:

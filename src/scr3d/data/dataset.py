@@ -16,11 +16,15 @@ from torch import Tensor
 
 from scr3d.data.folder import import_folder
 from scr3d.data.layout import folder_source
+from scr3d.data.shard_files import DEFAULT_CACHE_BYTES, ShardCache
+from scr3d.data.shards import ShardedStore, is_sharded, shard_batch_indices
 from scr3d.data.store import SPLITS, Store, decode_depth, is_store, read_info
 from scr3d.errors import DataError
 from scr3d.factors import Light, View
 from scr3d.geometry.camera import DepthRange
 
+SHARDS_MIXED = 4
+"""Shards that are in use at a time; their images are shuffled among one another."""
 GROUPS = ("identity", "sex", "age", "ethnicity", "skin")
 """Quantities by which scores may be grouped."""
 _LOCATION_KEYS = ("folder", "listing")
@@ -85,9 +89,9 @@ class Batch:
 
 
 class Dataset:
-    """One split, read from a memory-mapped store."""
+    """One split, read from a memory-mapped store or from shards."""
 
-    def __init__(self, store: Store, depth_range: DepthRange | None = None):
+    def __init__(self, store: Store | ShardedStore, depth_range: DepthRange | None = None):
         """Take the samples of a store.
 
         Args:
@@ -137,11 +141,21 @@ class Dataset:
             None if mask is None else mask.to(torch.float32).div_(255),
         )
 
+    def batch_indices(self, batch_size: int, seed: int, step: int) -> Int64[np.ndarray, " batch_size"]:
+        """Which samples a training step sees, determined by seed and step alone; of shards, few are in use at a time.
+
+        Raises:
+            DataError: the set is empty.
+        """
+        if isinstance(self.store, ShardedStore):
+            return shard_batch_indices(self.store.counts, batch_size, seed, step, SHARDS_MIXED)
+        return batch_indices(len(self), batch_size, seed, step)
+
     def fingerprint(self) -> str:
         """A hash of the store's description and file sizes, wherever it lies; for the records of runs."""
         content = asdict(self.store.info)
         content["source"] = {k: v for k, v in content["source"].items() if k not in _LOCATION_KEYS}
-        content["bytes"] = {name: int(array.nbytes) for name, array in self.store.arrays.items()}
+        content["bytes"] = self.store.nbytes()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -168,17 +182,25 @@ class Dataset:
         return torch.from_numpy(self.store.get(name, indices)).to(device) if name in self.store else None
 
 
-def open_dataset(root: Path | str, split: str, size: int, cache: Path | str, recursive: bool = False) -> Dataset:
-    """Open a split of a data store, or of a folder of images, which is imported once.
+def open_dataset(
+    root: Path | str,
+    split: str,
+    size: int,
+    cache: Path | str,
+    recursive: bool = False,
+    shard_bytes: int = DEFAULT_CACHE_BYTES,
+) -> Dataset:
+    """Open a split of a data store, of shards, or of a folder of images, which is imported once.
 
     Args:
-        root: a folder that holds a store for each split, a store, or a folder of images (see
-            `scr3d.data.layout` for its layouts).
+        root: a folder that holds a store for each split, a store, a folder or a pattern of shards (see
+            `scr3d.data.shards`), or a folder of images (see `scr3d.data.layout` for its layouts).
         split: train, val or test.
         size: height and width of the images in pixels.
         cache: where imported images are kept, in a folder for each split; they are imported again when files
             have changed.
         recursive: whether images in folders within folders belong to the set as well.
+        shard_bytes: space that shards which are fetched may take in the cache.
 
     Raises:
         DataError: there is nothing to read, the store has another size, or the folder cannot be imported.
@@ -186,6 +208,8 @@ def open_dataset(root: Path | str, split: str, size: int, cache: Path | str, rec
     root, cache = Path(root), Path(cache)
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}; expected one of {', '.join(SPLITS)}")
+    if is_sharded(root):
+        return Dataset(ShardedStore(root, split, size, ShardCache(cache / "shards", shard_bytes)))
     for folder in (root / split, root):
         if is_store(folder):
             return Dataset(_open_sized(folder, size))

@@ -99,6 +99,14 @@ class Store:
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
+    def nbytes(self) -> dict[str, int]:
+        """Bytes of every quantity."""
+        return {name: int(array.nbytes) for name, array in self.arrays.items()}
+
+    def signature(self) -> dict[str, Any]:
+        """What its files look like from outside, see `signature`."""
+        return signature(self.folder)
+
     def get(self, name: str, index: np.ndarray | slice) -> np.ndarray:
         """The named quantity of the given samples, as a copy in memory."""
         return np.array(self.arrays[name][index])
