@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from scr3d.errors import ConfigError, Scr3dError, StoppedError
+from scr3d.errors import ConfigError, ElsewhereError, Scr3dError, StoppedError
 
 COMMANDS = {
     "reconstruct": "turn photos into depth, normals, albedo, light, meshes and a gallery page",
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except StoppedError as error:
         print(f"scr3d: {error}", file=sys.stderr)
         raise SystemExit(START_AGAIN) from None
+    except ElsewhereError:
+        raise SystemExit(USER_ERROR) from None
     except Scr3dError as error:
         print(f"scr3d: {error}", file=sys.stderr)
         raise SystemExit(USER_ERROR) from None

@@ -36,3 +36,11 @@ class CollapseError(Scr3dError):
 
 class StoppedError(Scr3dError):
     """A run was told to end, has saved, and asks to be started again."""
+
+
+class ProcessLostError(StoppedError):
+    """Another process of the same run has gone, so that this one cannot go on."""
+
+
+class ElsewhereError(Scr3dError):
+    """Another process of the same run has met with an error, and says so; this one ends in silence."""

@@ -20,7 +20,7 @@ from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, DataError, StoppedError
 from scr3d.models import ModelConfig, load_model
 from scr3d.training.checkpoint import list_checkpoints, load_checkpoint
-from scr3d.training.config import OptimiserConfig, TrainConfig
+from scr3d.training.config import MachineOptions, OptimiserConfig, TrainConfig
 from scr3d.training.survival import BAD_BATCH, LOWER_AFTER, MAX_BAD_STEPS, BadSteps, Warnings, only_process
 from scr3d.training.trainer import Trainer, train
 
@@ -70,7 +70,7 @@ def test_a_warning_after_the_last_step_is_too_late_to_matter(heads: Path, tmp_pa
 
 
 def test_the_command_asks_to_be_started_again(heads: Path, monkeypatch, capsys) -> None:
-    def stopped(config: TrainConfig) -> None:
+    def stopped(config: TrainConfig, machines: MachineOptions) -> None:
         raise StoppedError("stopped by SIGTERM after 12 images; the same command goes on")
 
     monkeypatch.setattr("scr3d.training.trainer.train", stopped)
@@ -227,7 +227,7 @@ def test_a_store_takes_its_room_before_it_is_filled(tmp_path: Path) -> None:
 def test_errors_of_the_system_are_one_line(heads: Path, monkeypatch, capsys) -> None:
     import errno
 
-    def full(config: TrainConfig) -> None:
+    def full(config: TrainConfig, machines: MachineOptions) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "run/last")
 
     monkeypatch.setattr("scr3d.training.trainer.train", full)

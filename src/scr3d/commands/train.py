@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import tyro
 
 from scr3d.commands.parsing import parse, take_choice, take_option
 from scr3d.photos.options import Kind
-from scr3d.training.config import TrainConfig, recipe_defaults
+from scr3d.training.config import MachineOptions, TrainConfig, recipe_defaults
 from scr3d.training.objects import images_of_epochs, with_object
 
 ABOUT = """Train a model on a data set, or go on with an interrupted run.
@@ -20,6 +20,16 @@ about the networks, and both may be given. With --recipe paper it also sets --im
 REPORTED = ("reconstruction", "side_e2", "mad_deg", "coverage")
 
 
+@dataclass(frozen=True)
+class TrainArgs:
+    """Options of `scr3d train`."""
+
+    run: TrainConfig
+    """The run."""
+    machines: MachineOptions = field(default_factory=MachineOptions)
+    """What it uses of its machines."""
+
+
 def run(args: list[str]) -> None:
     """Parse the options and train."""
     recipe_name, rest = take_option(args, "--recipe", "robust")
@@ -28,7 +38,9 @@ def run(args: list[str]) -> None:
     if kind_name is not None:
         model, recipe = with_object(Kind(kind_name), recipe_name, model, recipe)
     defaults = TrainConfig(data=tyro.MISSING, out=tyro.MISSING, model=model, recipe=recipe, optimiser=optimiser)
-    config = parse(TrainConfig, rest, "train", ABOUT.format(recipe=recipe_name, kind=kind_name or "face"), defaults)
+    about = ABOUT.format(recipe=recipe_name, kind=kind_name or "face")
+    given = parse(TrainArgs, rest, "train", about, TrainArgs(defaults))
+    config = given.run
     length_given = any(word.startswith("--images") for word in rest)
     if kind_name is not None and recipe_name == "paper" and not length_given:
         images = images_of_epochs(Kind(kind_name), config.data)
@@ -39,7 +51,7 @@ def run(args: list[str]) -> None:
             print(f"--images {images}: the published number of epochs for --preset {kind_name}")
     from scr3d.training.trainer import train
 
-    scalars = train(config)
+    scalars = train(config, given.machines)
     print(f"done: {config.out / 'best'} holds the model with the lowest held-out reconstruction loss")
     for name in REPORTED:
         if name in scalars:

@@ -102,14 +102,14 @@ def masked_mean(
 ) -> Float[Tensor, ""]:
     """Mean over the batch, channels and positions, weighted by the mask; 0 for an empty mask.
 
-    In a batch that is split into parts, `across` turns a part's total weight into the mean of all parts'.
+    In a batch that is computed in parts, `across` turns a part's total weight into its share of all parts'.
     """
     if mask is None:
         return values.mean()
     weight = mask[:, None].to(values)
     # `where` keeps an infinite or undefined value under a zero weight out of the sum.
     weighted = torch.where(weight > 0, values, 0.0) * weight
-    return weighted.sum() / (across(weight.sum()) * values.shape[1]).clamp(min=EPSILON)
+    return weighted.sum() / (across(weight.sum(), summed=True) * values.shape[1]).clamp(min=EPSILON)
 
 
 def _check(reconstruction: Tensor, target: Tensor, sigma: Tensor, mask: Tensor | None) -> None:

@@ -47,8 +47,11 @@ def relief_loss(
 
 def spread_loss(raw_depth: Float[Tensor, "batch height width"], across: AcrossParts = one_part) -> Float[Tensor, ""]:
     """Variance of raw depth over the batch, mean over the pixels. `across` as in `relief_loss`."""
-    # The mean needs no gradient: the variance does not depend on it at first order.
-    return (raw_depth - across(raw_depth.mean(dim=0)).detach()).square().mean()
+    mean = across(raw_depth.mean(dim=0))
+    centre = mean.detach()
+    # The variance is the mean square about any centre, less the square of the centre's distance from the mean. That is
+    # zero here and has no slope, so threads need no gradients of others; its curvature counts for learned graphs.
+    return (raw_depth - centre).square().mean() - (mean - centre).square().mean()
 
 
 @lru_cache(maxsize=16)

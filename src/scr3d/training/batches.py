@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from scr3d.data.dataset import Batch, Dataset, Truth, batch_indices, open_dataset
-from scr3d.data.store import signature
+from scr3d.data.shard_files import DEFAULT_CACHE_BYTES
 from scr3d.errors import DataError
+from scr3d.processes import ALONE, Group
 from scr3d.training.config import TrainConfig
+from scr3d.training.objective import Whole
 
 MIRROR_STREAM = 0x6D6972726F72
 
@@ -19,22 +19,31 @@ MIRROR_STREAM = 0x6D6972726F72
 class TrainingData:
     """The data of a run; every batch is determined by the run's seed and its number alone."""
 
-    def __init__(self, config: TrainConfig, device: torch.device, learns_graph: bool):
-        """Open the splits.
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        learns_graph: bool,
+        group: Group = ALONE,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ):
+        """Open the splits; each process of the group reads its part of every batch. `cache_bytes` is for shards.
 
         Raises:
             DataError: the data cannot be read.
+            ConfigError: there are more processes than images in a batch.
         """
-        cache: Path = config.out / "data"
+        cache, size = config.out / "data", config.model.size
         self.config = config
+        self.part = group.part(config.optimiser.batch_size)
         self.device = device
-        self.train: Dataset = open_dataset(config.data, "train", config.model.size, cache)
-        self.val: Dataset = open_dataset(config.data, "val", config.model.size, cache)
+        self.train: Dataset = open_dataset(config.data, "train", size, cache, shard_bytes=cache_bytes)
+        self.val: Dataset = open_dataset(config.data, "val", size, cache, shard_bytes=cache_bytes)
         available = len(self.val)
         self.scored_images = min(config.validation_images, max(1, available // 2) if learns_graph else available)
         """The first validation images are scored; a learned graph has at least half of them for itself."""
 
-        self._signatures = {data.store.folder: signature(data.store.folder) for data in (self.train, self.val)}
+        self._signatures = [(data.store, data.store.signature()) for data in (self.train, self.val)]
 
     def check_unchanged(self) -> None:
         """Look at the files again.
@@ -42,34 +51,38 @@ class TrainingData:
         Raises:
             DataError: they are gone or others.
         """
-        for folder, before in self._signatures.items():
-            if signature(folder) != before:
+        for store, before in self._signatures:
+            if store.signature() != before:
                 raise DataError(
-                    f"{folder} has changed while it was trained on; restore it and give the same command again, or "
-                    "train in another --out"
+                    f"{store.folder} has changed while it was trained on; restore it and give the same command again, "
+                    "or train in another --out"
                 )
 
     def train_batch(self, step: int) -> Batch:
-        """Images of a training step."""
-        config = self.config
-        indices = batch_indices(len(self.train), config.optimiser.batch_size, config.seed, step)
-        batch = self.train.batch(indices, self.device, with_truth=config.recipe.supervised)
-        return mirror_some(batch, config.seed, step) if config.mirror else batch
+        """This process's images of a training step."""
+        config, chosen = self.config, self.part.chosen
+        indices = self.train.batch_indices(config.optimiser.batch_size, config.seed, step)
+        batch = self.train.batch(indices[chosen], self.device, with_truth=config.recipe.supervised)
+        return mirror_some(batch, config.seed, step, chosen.start) if config.mirror else batch
 
     def graph_batch(self, number: int) -> Batch:
         """Images for a step of the graph: validation images that are neither trained on nor scored."""
         config, first = self.config, self.scored_images
         indices = batch_indices(len(self.val) - first, config.optimiser.batch_size, config.seed + 1, number)
-        return self.val.batch(indices + first, self.device, with_truth=config.recipe.supervised)
+        return self.val.batch(indices[self.part.chosen] + first, self.device, with_truth=config.recipe.supervised)
+
+    def joint(self, batch: Batch) -> Whole:
+        """A batch of this process as what it is: a part of the joint one."""
+        return Whole(batch, self.part.across, self.part.weight)
 
 
-def mirror_some(batch: Batch, seed: int, step: int) -> Batch:
+def mirror_some(batch: Batch, seed: int, step: int, start: int = 0) -> Batch:
     """Mirror each image, and its true depth, with probability one half; determined by seed and step alone.
 
-    Of the truth, only depth and foreground are kept.
+    Of the truth, only depth and foreground are kept. `start` is the number of the first image in the step's batch.
     """
     generator = np.random.Philox(key=np.array([seed ^ MIRROR_STREAM, step], dtype=np.uint64))
-    draws = generator.random_raw(len(batch.image)) >> np.uint64(63) == 1
+    draws = generator.random_raw(start + len(batch.image))[start:] >> np.uint64(63) == 1
     chosen = torch.from_numpy(draws).to(batch.image.device)
 
     def mirrored(maps: Tensor) -> Tensor:

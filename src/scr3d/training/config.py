@@ -137,6 +137,26 @@ class TrainConfig:
         return max(1, self.images // self.optimiser.batch_size)
 
 
+@dataclass(frozen=True)
+class MachineOptions:
+    """What a run uses of its machines: changes how fast it goes, not what it computes; no part of its description."""
+
+    devices: int = 0
+    """Processes on this machine, each with a GPU, or with its share of the cores; 0 takes what torchrun or Slurm has
+    started, or one."""
+    nodes: int = 1
+    """Machines; each is given the same command, with MASTER_ADDR, MASTER_PORT and NODE_RANK in its environment."""
+
+    shard_cache_gb: float = 20.0
+    """Space for shards that are fetched from a URL, in gigabytes; four shards and those of validation should fit."""
+
+    def __post_init__(self) -> None:
+        if self.devices < 0 or self.nodes < 1:
+            raise ConfigError(f"--devices and --nodes must be positive; got {self.devices} and {self.nodes}")
+        if not self.shard_cache_gb > 0:
+            raise ConfigError(f"--shard-cache-gb must be positive; got {self.shard_cache_gb}")
+
+
 PAPER_MODEL: dict[str, Any] = {
     "depth_start": DepthStart.FLAT,
     "max_translation": 0.1,

@@ -27,7 +27,9 @@ from scr3d.errors import CollapseError
 from scr3d.files import write_json
 from scr3d.fused.dispatch import plain
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+from scr3d.processes import ALONE, Group
 from scr3d.training.config import GraphConfig, TrainConfig
+from scr3d.training.objective import Whole
 from scr3d.training.unroll import AdamRule, AdamState, unroll
 
 MODEL_PREFIX = "model."
@@ -58,11 +60,12 @@ class OuterStep:
 class GraphLearner:
     """The outer problem: the graph's parameters, their optimiser and schedules."""
 
-    def __init__(self, config: TrainConfig, model: PhotoGeometricAutoencoder):
-        """Take the learned structure of a model."""
+    def __init__(self, config: TrainConfig, model: PhotoGeometricAutoencoder, group: Group = ALONE):
+        """Take the learned structure of a model; the processes of `group` share the batches."""
         assert isinstance(model.structure, LearnedStructure)  # the trainer asks for a learner only then
         self.structure = model.structure
         self.model = model
+        self.group = group
         self.config: GraphConfig = config.graph
         self.constrained = is_acyclic(self.structure.mask)
         fine_tuned = 0.0 if self.constrained else self.config.fine_tune
@@ -117,8 +120,8 @@ class GraphLearner:
         self,
         objective: nn.Module,
         optimiser: torch.optim.Optimizer,
-        inner_batch: Callable[[int], tuple[Batch, int]],
-        outer_batch: tuple[Batch, int],
+        inner_batch: Callable[[int], tuple[Whole | Batch, int]],
+        outer_batch: tuple[Whole | Batch, int],
         rates: Sequence[float],
         step: int,
     ) -> OuterStep:
@@ -145,8 +148,8 @@ class GraphLearner:
         self,
         objective: nn.Module,
         optimiser: torch.optim.Optimizer,
-        inner_batch: Callable[[int], tuple[Batch, int]],
-        outer_batch: tuple[Batch, int],
+        inner_batch: Callable[[int], tuple[Whole | Batch, int]],
+        outer_batch: tuple[Whole | Batch, int],
         rates: Sequence[float],
         step: int,
     ) -> tuple[OuterStep, AdamState]:
@@ -156,11 +159,12 @@ class GraphLearner:
         # Inner steps are differentiated a second time, which the fused kernels are not made for.
         twice = not self.config.first_order
 
-        def call(weights: dict[str, Tensor], batch: tuple[Batch, int], held_out: bool) -> Tensor:
+        def call(weights: dict[str, Tensor], images: tuple[Whole | Batch, int], held_out: bool) -> Tensor:
+            whole = images[0] if isinstance(images[0], Whole) else Whole(images[0])
             named = {MODEL_PREFIX + name: value for name, value in (weights | graph).items()}
             with plain() if twice and not held_out else nullcontext():
-                result: tuple[Tensor, Any] = functional_call(objective, named, (*batch, held_out))
-            return result[0]
+                result: tuple[Tensor, Any] = functional_call(objective, named, (whole, images[1], held_out))
+            return whole.weighted(result[0])
 
         after, losses, norms = unroll(
             lambda weights, number: call(weights, inner_batch(number), False),
@@ -168,13 +172,18 @@ class GraphLearner:
             self.rule,
             rates,
             self.config.first_order,
+            self.group.sum_all,
         )
         held_out = call(after.weights, outer_batch, True)
         penalty = self.penalty()
-        outer = held_out + self.penalty_weight(step) * penalty
-        gradients = [gradient.detach() for gradient in torch.autograd.grad(outer, list(graph.values()))]
-        finite = all(bool(torch.isfinite(x).all()) for x in (*losses, *norms, outer, *gradients))
-        return OuterStep(gradients, losses, norms, held_out.detach(), penalty.detach(), finite), after
+        # Every process has the same penalty: each counts its share of it.
+        weighted = self.penalty_weight(step) * penalty / self.group.size
+        gradients = torch.autograd.grad(held_out + weighted, list(graph.values()))
+        joined = self.group.sum_all([gradient.detach() for gradient in gradients])
+        *losses, held_out = self.group.sum_all([*losses, held_out.detach()])
+        outer = held_out + self.group.size * weighted.detach()
+        finite = all(bool(torch.isfinite(x).all()) for x in (*losses, *norms, outer, *joined))
+        return OuterStep(joined, losses, norms, held_out, penalty.detach(), finite), after
 
     def weights_and_moments(self, optimiser: torch.optim.Optimizer) -> AdamState:
         """The optimiser's state as the start of the inner problem."""

@@ -13,10 +13,22 @@ from scr3d.training.step import training_loss
 
 
 class Whole:
-    """Carries a batch past Fabric, which would round its images to the networks' precision."""
+    """Carries a batch whole past Fabric, which would round its images to the networks' precision.
 
-    def __init__(self, batch: Batch):
+    Attributes:
+        batch: the images.
+        across: makes means over the images those of the joint batch, where others compute with other images.
+        weight: share of the joint batch.
+    """
+
+    def __init__(self, batch: Batch, across: AcrossParts = one_part, weight: float = 1.0):
         self.batch = batch
+        self.across = across
+        self.weight = weight
+
+    def weighted(self, loss: Tensor) -> Tensor:
+        """What this batch's loss adds to the joint one."""
+        return loss if self.weight == 1 else loss * self.weight
 
 
 class TrainingObjective(nn.Module):
@@ -29,11 +41,10 @@ class TrainingObjective(nn.Module):
         self.recipe = recipe
 
     def forward(
-        self, batch: Batch | Whole, images_seen: int, held_out: bool = False, across: AcrossParts = one_part
+        self, batch: Batch | Whole, images_seen: int, held_out: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch (in training the total, else without regularisers) and the values to log."""
-        if isinstance(batch, Whole):
-            batch = batch.batch
-        losses = training_loss(self.model, self.features, batch, self.recipe, images_seen, across)
+        whole = batch if isinstance(batch, Whole) else Whole(batch)
+        losses = training_loss(self.model, self.features, whole.batch, self.recipe, images_seen, whole.across)
         chosen = losses.reconstruction if held_out else losses.total
         return chosen, {name: value.detach() for name, value in losses.parts.items()}

@@ -7,7 +7,7 @@ keep two cores busy for the whole step. The result is that of the whole batch bu
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from scr3d.data.dataset import Batch
 from scr3d.fused.dispatch import is_plain, plain
-from scr3d.losses.parts import AcrossParts
-from scr3d.training.objective import TrainingObjective, Whole
+from scr3d.losses.parts import AcrossParts, one_part
+from scr3d.training.objective import Whole
 
 Result = tuple[Tensor, dict[str, Tensor], tuple[Tensor | None, ...]]
 
@@ -36,18 +36,23 @@ class BatchInParts:
 
     def gradients(
         self,
-        objective: TrainingObjective | nn.Module,
-        batch: Batch,
+        objective: Callable[..., tuple[Tensor, dict[str, Tensor]]],
+        batch: Batch | Whole,
         images_seen: int,
         parameters: Sequence[nn.Parameter],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Write the gradient of the batch's loss to the parameters.
 
+        For a batch that is itself a part of what several processes share, this is the gradient of its own loss; the
+        sum of all processes', by their shares, is that of the joint batch.
+
         Returns:
             The loss and the values to log, both means over the batch.
         """
+        whole = batch if isinstance(batch, Whole) else Whole(batch)
+        batch = whole.batch
         count = parts_of(len(batch.image), self.threads)
-        exchange = Exchange(count)
+        exchange = Exchange(count, whole.across)
         kernels = plain if is_plain() else nullcontext
         size = len(batch.image) // count
 
@@ -55,7 +60,7 @@ class BatchInParts:
             chosen = batch[part * size : (part + 1) * size]
             try:
                 with kernels():
-                    total, values = objective(Whole(chosen), images_seen, across=exchange.across(part))
+                    total, values = objective(Whole(chosen, exchange.across(part)), images_seen)
                 return total.detach(), values, torch.autograd.grad(total, list(parameters), allow_unused=True)
             except BaseException:
                 exchange.barrier.abort()  # the others would wait for ever
@@ -80,11 +85,29 @@ def compute_alone() -> None:
 
 
 class Exchange:
-    """Means over all parts of a batch, computed by threads that wait for one another."""
+    """Means over all parts of a batch, computed by threads that wait for one another.
 
-    def __init__(self, count: int):
-        self.barrier = threading.Barrier(count)
+    `outer` goes on from this batch to those of other processes; one of the threads asks for all.
+    """
+
+    def __init__(self, count: int, outer: AcrossParts = one_part):
+        self.barrier = threading.Barrier(count, self._join)
+        self.outer = outer
         self.found: list[Tensor | None] = [None] * count
+        self.summed = False
+        self.total: Tensor | None = None
+        self.joins = 0
+
+    def _join(self) -> None:
+        """What one thread does when all have come to the barrier: the first time to hand in, the second to leave."""
+        self.joins += 1
+        if self.joins % 2 == 0:
+            return
+        values = torch.stack([one for one in self.found if one is not None])
+        if self.summed and self.outer is not one_part:
+            self.total = self.outer(values.sum(0), summed=True) / len(values)
+        else:
+            self.total = self.outer(values.mean(0))
 
     def across(self, part: int) -> AcrossParts:
         """The mean over all parts, as seen from one of them.
@@ -93,11 +116,12 @@ class Exchange:
         of the mean counts in full here, and that of the others not at all.
         """
 
-        def mean(value: Tensor) -> Tensor:
-            self.found[part] = value.detach()
+        def mean(value: Tensor, summed: bool = False) -> Tensor:
+            self.found[part], self.summed = value.detach(), summed
             self.barrier.wait()
-            total = torch.stack([one for one in self.found if one is not None]).mean(0)
+            total = self.total
             self.barrier.wait()
+            assert total is not None  # the first barrier has seen to it
             return total + (value - value.detach())
 
         return mean

@@ -18,6 +18,12 @@ from rich.progress import (
 
 
 @contextmanager
+def no_bar(steps: int, done: int, batch_size: int) -> Iterator[Any]:
+    """In place of `progress_bar` where another process shows it."""
+    yield lambda parts, taken: None
+
+
+@contextmanager
 def progress_bar(steps: int, done: int, batch_size: int) -> Iterator[Any]:
     """A bar over images with rate, loss and time left; yields the function that advances it."""
     columns = (

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.tensorboard import SummaryWriter
 
 import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
 from scr3d.data.dataset import Batch
-from scr3d.errors import CheckpointError, CollapseError, ConfigError, StoppedError
+from scr3d.errors import CheckpointError, CollapseError, ConfigError, ProcessLostError, StoppedError
 from scr3d.files import read_json, write_json
-from scr3d.losses.features import squeezenet_features, vgg16_features
+from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
 from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import from_json, to_json
+from scr3d.training.average import running_average
 from scr3d.training.batches import TrainingData
 from scr3d.training.checkpoint import (
     Checkpoint,
@@ -38,14 +37,16 @@ from scr3d.training.checkpoint import (
     save_checkpoint,
 )
 from scr3d.training.collapse import find_collapse
-from scr3d.training.config import TrainConfig, comparable, different_options
-from scr3d.training.fabric import make_fabric
+from scr3d.training.config import MachineOptions, TrainConfig, comparable, different_options
+from scr3d.training.fabric import group_of, make_fabric
 from scr3d.training.graph import GraphLearner
-from scr3d.training.objective import TrainingObjective, Whole
+from scr3d.training.joint import JointGradients, check_replicas, only_run
+from scr3d.training.journal import Journal
+from scr3d.training.objective import TrainingObjective
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
-from scr3d.training.progress import progress_bar
-from scr3d.training.survival import MAX_BAD_STEPS, BadSteps, Counters, Warnings, only_process, save_bad_batch
+from scr3d.training.progress import no_bar, progress_bar
+from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, Warnings, save_bad_batch
 from scr3d.training.validation import validate
 
 CHECKPOINT_SECONDS = 300.0
@@ -56,8 +57,12 @@ PICTURE_IMAGES = 8
 class Trainer:
     """State of a run: model, running average, optimiser and counters."""
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, machines: MachineOptions | None = None):
         """Open the data, build the model, and go on from the newest checkpoint if the run has one.
+
+        Args:
+            config: the run.
+            machines: whose processes train it together; None for this one alone, whoever has started it.
 
         Raises:
             ConfigError: the run folder belongs to a run of another configuration.
@@ -66,20 +71,23 @@ class Trainer:
         """
         self.config = config
         keep_freed_memory()
-        threads = use_threads(config.threads)
-        self.fabric = make_fabric(config)
+        use_threads(config.threads)
+        self.fabric = make_fabric(config, machines)
+        self.group = group_of(self.fabric)
+        threads = torch.get_num_threads()
         self.in_parts = BatchInParts(threads) if threads > 1 and self.fabric.device.type == "cpu" else None
-        learns_graph = config.model.structure is StructureKind.GENERIC
-        self.data = TrainingData(config, self.fabric.device, learns_graph)
-        features = squeezenet_features() if config.features == "squeezenet" else vgg16_features(config.vgg16_file)
+        # Importing a folder and downloading leave files that the other processes then find.
+        cache_bytes = int(1e9 * (machines or MachineOptions()).shard_cache_gb)
+        self.data, features = self.group.first_then_others(lambda: self._open_data(cache_bytes))
         torch.manual_seed(config.seed)
         self.model = PhotoGeometricAutoencoder(config.model)
         if config.start_from is not None:
             self.model.load_state_dict(start_weights(config.start_from, config.model))
         channels_last(self.model)
         average = AveragedModel(self.model, multi_avg_fn=running_average(config.optimiser.average))
-        self.graph = GraphLearner(config, self.model) if isinstance(self.model.structure, LearnedStructure) else None
-        graph_parameters = set(self.model.structure.parameters()) if self.graph else set()
+        learned = isinstance(self.model.structure, LearnedStructure)
+        self.graph = GraphLearner(config, self.model, self.group) if learned else None
+        graph_parameters = set(self.model.structure.parameters()) if learned else set()
         optimiser = torch.optim.Adam(
             [parameter for parameter in self.model.parameters() if parameter not in graph_parameters],
             lr=config.optimiser.rate,
@@ -96,7 +104,8 @@ class Trainer:
         self.best_loss = math.inf
         self.bad_steps = BadSteps()
         self.collapsed_before = False
-        self._open_run()
+        self.group.first_then_others(self._open_run)
+        check_replicas(self.model, self.group)
 
     @property
     def images_seen(self) -> int:
@@ -113,6 +122,7 @@ class Trainer:
 
         Raises:
             StoppedError: a signal announced the end of the process; the run has been saved.
+            ProcessLostError: another process of the run has gone.
             ConfigError: another process trains in the run's folder.
             DataError: the data has changed meanwhile.
             CollapseError: the run has reached a state from which it does not return.
@@ -123,20 +133,21 @@ class Trainer:
         saved = time.monotonic()
         scalars: dict[str, float] = {}
         warnings = Warnings()
+        bar = progress_bar if self.group.first else no_bar
         with (
-            only_process(config.out),
+            only_run(config.out, self.group),
             warnings.listening(),
-            progress_bar(end, self.step, config.optimiser.batch_size) as advance,
+            bar(end, self.step, config.optimiser.batch_size) as advance,
             self._interruptible(),
         ):
-            self._restore_newest()  # another process may have gone on since this one looked
+            self.group.together(self._restore_newest)  # another process may have gone on since this one looked
             while self.step < end:
                 before = self.step
-                parts = self.train_step()
+                parts = self._safe_step()
                 advance(parts, self.step - before)
                 last = self.step >= end
                 if self.step // LOG_STEPS > before // LOG_STEPS:
-                    self._log("train", parts)
+                    self.journal.scalars("train", self.images_seen, parts)
                 if self.step // every > before // every or last:
                     scalars = self._validate()
                     self.save()
@@ -144,12 +155,21 @@ class Trainer:
                 elif time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-                if warnings.received and self.step < end:
+                if self.group.any(warnings.received is not None) and self.step < end:
                     self.save()
+                    self.group.wait()  # who starts processes may end all when one has left
+                    cause = warnings.received or "a signal to another process"
                     raise StoppedError(
-                        f"stopped by {warnings.received} after {self.images_seen:,} images; the same command goes on"
+                        f"stopped by {cause} after {self.images_seen:,} images; the same command goes on"
                     )
         return scalars
+
+    def _safe_step(self) -> dict[str, float]:
+        try:
+            return self.train_step()
+        except ProcessLostError:
+            self.save()  # sums over processes come first in a step: it has changed nothing yet
+            raise
 
     def train_step(self) -> dict[str, float]:
         """One step of the optimiser, or all those of one step of a learned graph.
@@ -165,7 +185,8 @@ class Trainer:
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
         batch = self.data.train_batch(self.step)
-        total, parts = self._gradients(batch)
+        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.in_parts)
+        total, parts = gradients.of(self.objective, self.data.joint(batch), self.images_seen)
         objective = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
             self.fabric.backward(extra)
@@ -185,13 +206,6 @@ class Trainer:
         self.step += 1
         return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
 
-    def _gradients(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.in_parts is not None:
-            return self.in_parts.gradients(self.objective, batch, self.images_seen, list(self.model.parameters()))
-        total, parts = self.objective(Whole(batch), self.images_seen)
-        self.fabric.backward(total)
-        return total, parts
-
     def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
         config = self.config
         inner = min(config.graph.inner_steps, graph.learning_steps - self.step, config.steps - self.step)
@@ -201,10 +215,10 @@ class Trainer:
                 self.objective.module,
                 self.optimiser.optimizer,
                 lambda number: (
-                    self.data.train_batch(self.step + number),
+                    self.data.joint(self.data.train_batch(self.step + number)),
                     self.images_seen + number * config.optimiser.batch_size,
                 ),
-                (outer_batch, self.images_seen + inner * config.optimiser.batch_size),
+                (self.data.joint(outer_batch), self.images_seen + inner * config.optimiser.batch_size),
                 [self.learning_rate(self.step + number) for number in range(inner)],
                 self.step,
             )
@@ -222,7 +236,9 @@ class Trainer:
         return rate if left >= optimiser.final_decay else rate * (0.05 + 0.95 * left / optimiser.final_decay)
 
     def save(self) -> None:
-        """Write a checkpoint and remove old ones."""
+        """Write a checkpoint and remove old ones; the first process does so for all."""
+        if not self.group.first:
+            return
         state = {
             "step": self.step,
             "best_loss": None if math.isinf(self.best_loss) else self.best_loss,
@@ -266,11 +282,16 @@ class Trainer:
         self.bad_steps = counters.bad_steps
         self.collapsed_before = counters.collapsed_before
 
+    def _open_data(self, cache_bytes: int) -> tuple[TrainingData, FeatureNetwork]:
+        config = self.config
+        learns_graph = config.model.structure is StructureKind.GENERIC
+        data = TrainingData(config, self.fabric.device, learns_graph, self.group, cache_bytes)
+        return data, squeezenet_features() if config.features == "squeezenet" else vgg16_features(config.vgg16_file)
+
     def _open_run(self) -> None:
         out = self.config.out
         out.mkdir(parents=True, exist_ok=True)
         path = out / "config.json"
-        record = to_json(self.config)
         if path.exists():
             try:
                 found = from_json(TrainConfig, read_json(path), str(path))
@@ -281,9 +302,10 @@ class Trainer:
                 raise ConfigError(
                     f"{out} holds a run with other options ({changed}); give the same ones to go on, or another --out"
                 )
-        write_json(path, record)
+        if self.group.first:
+            write_json(path, to_json(self.config))
         self._restore_newest()
-        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.images_seen)
+        self.journal = Journal(out, self.images_seen, writes=self.group.first)
 
     def _restore_newest(self) -> None:
         found = list_checkpoints(self.config.out)
@@ -297,13 +319,24 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         config = self.config
-        self.data.check_unchanged()
+        self.group.together(self.data.check_unchanged)
+        check_replicas(self.model, self.group)
         model = self.averaged_model.eval()
-        scalars = validate(model, self.features, self.data.val, config.recipe, self.data.scored_images)
-        self._log("validation", scalars)
+        scalars = validate(model, self.features, self.data.val, config.recipe, self.data.scored_images, self.group)
+        better = scalars["reconstruction"] < self.best_loss
+        self.best_loss = min(self.best_loss, scalars["reconstruction"])
+        self.group.on_first(lambda: self._write_validation(model, scalars, better))
+        self._check_collapse(scalars)
+        return scalars
+
+    def _write_validation(self, model: PhotoGeometricAutoencoder, scalars: dict[str, float], better: bool) -> None:
+        config = self.config
+        self.journal.scalars("validation", self.images_seen, scalars)
         if self.graph is not None:
             self.graph.write(config.out)
-        self._write_pictures(model)
+        chosen = np.arange(min(PICTURE_IMAGES, len(self.data.val)))
+        shown = self.data.val.batch(chosen, self.fabric.device, with_truth=False).image
+        self.journal.picture(self.images_seen, picture_grid(model, shown))
         provenance = {
             "version": scr3d.__version__,
             "images_seen": self.images_seen,
@@ -312,11 +345,8 @@ class Trainer:
             "training": to_json(config),
         }
         save_model(config.out / "last", model, provenance)
-        if scalars["reconstruction"] < self.best_loss:
-            self.best_loss = scalars["reconstruction"]
+        if better:
             save_model(config.out / "best", model, provenance)
-        self._check_collapse(scalars)
-        return scalars
 
     def _check_collapse(self, scalars: dict[str, float]) -> None:
         message = find_collapse(scalars, self.images_seen, self.config.recipe)
@@ -330,7 +360,8 @@ class Trainer:
     def _count_bad(self, finite: bool, batch: Batch) -> None:
         self.bad_steps.count(finite)
         if self.bad_steps.too_many:
-            path = save_bad_batch(self.config.out, batch, self.step)
+            joint, path = Batch(torch.cat(self.group.gather(batch.image)), None), self.config.out / BAD_BATCH
+            self.group.on_first(lambda: save_bad_batch(self.config.out, joint, self.step))
             raise CollapseError(
                 f"the loss has not been finite for {MAX_BAD_STEPS} steps in a row, after {self.images_seen:,} images, "
                 f"though the rate was lowered; {path} holds the last batch; lower --rate, and use --precision 32-true "
@@ -341,24 +372,6 @@ class Trainer:
         limit = self.config.optimiser.gradient_clip
         return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit if limit > 0 else math.inf)
 
-    def _log(self, group: str, scalars: dict[str, float]) -> None:
-        for name, value in scalars.items():
-            self.writer.add_scalar(f"{group}/{name}", value, self.images_seen)
-        line = {"images": self.images_seen, "group": group, **scalars}
-        with (self.config.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def _write_pictures(self, model: PhotoGeometricAutoencoder) -> None:
-        from scr3d.data.images import write_png8
-
-        chosen = np.arange(min(PICTURE_IMAGES, len(self.data.val)))
-        grid = picture_grid(model, self.data.val.batch(chosen, self.fabric.device, with_truth=False).image)
-        self.writer.add_image("validation", grid, self.images_seen)
-        self.writer.flush()
-        folder = self.config.out / "pictures"
-        folder.mkdir(exist_ok=True)
-        write_png8(folder / f"{self.images_seen:09d}.png", grid.permute(1, 2, 0).numpy())
-
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         try:
@@ -367,27 +380,20 @@ class Trainer:
             self.save()
             self.fabric.print(f"interrupted after {self.images_seen:,} images; the same command goes on from here")
             raise
+        except ProcessLostError as error:
+            raise ProcessLostError(
+                f"{error} after {self.images_seen:,} images; the same command goes on from the last checkpoint"
+            ) from error
         finally:
-            self.writer.close()
+            self.journal.close()
 
 
-def train(config: TrainConfig) -> dict[str, float]:
-    """Train a model, or go on with an interrupted run; returns the scalars of the last validation.
+def train(config: TrainConfig, machines: MachineOptions | None = None) -> dict[str, float]:
+    """Train a model, or go on with an interrupted run; returns the scalars of the last validation. See `Trainer`.
 
     Raises:
         ConfigError: the options contradict each other or the run folder.
         DataError: the data cannot be read.
         CollapseError: the run has reached a state from which it does not return.
     """
-    return Trainer(config).run()
-
-
-def running_average(decay: float) -> Any:
-    """Averaging rule for `AveragedModel`: exponential, faster at the start; 0 copies the weights."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count))) if decay else 1.0
-        torch._foreach_lerp_(averaged, current, weight)
-
-    return update
+    return Trainer(config, machines).run()

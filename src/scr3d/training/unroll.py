@@ -48,6 +48,7 @@ def unroll(
     rule: AdamRule,
     rates: Sequence[float],
     first_order: bool = False,
+    join: Callable[[list[Tensor]], list[Tensor]] = list,
 ) -> tuple[AdamState, list[Tensor], list[Tensor]]:
     """Take steps of Adam that can be differentiated with respect to whatever the loss depends on.
 
@@ -57,6 +58,7 @@ def unroll(
         rule: the optimiser.
         rates: learning rate of every step.
         first_order: treat the steps as constants: the result then carries no gradient.
+        join: makes the gradients of a part of a batch those of the whole, differentiably.
 
     Returns:
         The state after the steps, the losses, and the norms of the gradients before clipping.
@@ -69,7 +71,8 @@ def unroll(
         gradients = torch.autograd.grad(
             value, list(state.weights.values()), create_graph=not first_order, allow_unused=True
         )
-        found = {n: g for n, g in zip(state.weights, gradients, strict=True) if g is not None}
+        names = [name for name, gradient in zip(state.weights, gradients, strict=True) if gradient is not None]
+        found = dict(zip(names, join([gradient for gradient in gradients if gradient is not None]), strict=True))
         state, norm = adam_step(state, found, rule, rate)
         if first_order:
             detached = {name: w.detach().requires_grad_() for name, w in state.weights.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from scr3d.metrics import (
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
 from scr3d.models.config import DepthStart
 from scr3d.models.start import start_surface
+from scr3d.processes import ALONE, Group
 from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import Target, explain_sides, reconstruction_losses, supervised_losses
@@ -105,32 +106,69 @@ def compare_with_truth(model: PhotoGeometricAutoencoder, explained: Reconstructi
     )
 
 
+@dataclass(frozen=True)
+class Block:
+    """What is known of one block of validation images.
+
+    Attributes:
+        number: of the block.
+        loss: held-out loss, times the number of images.
+        coverage: share of the frame that is covered, of every image.
+        factors: predicted.
+        comparison: with the truth, if there is one.
+    """
+
+    number: int
+    loss: float
+    coverage: Float[Tensor, " batch"]
+    factors: Factors
+    comparison: TrueComparison | None
+
+
 @torch.no_grad()
 def validate(
-    model: PhotoGeometricAutoencoder, features: nn.Module, data: Dataset, recipe: Recipe, limit: int
+    model: PhotoGeometricAutoencoder,
+    features: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    limit: int,
+    group: Group = ALONE,
 ) -> dict[str, float]:
-    """Scalars of a model on the first `limit` images.
+    """Scalars of a model on the first `limit` images; the processes of a group share them, and get the same scalars.
 
     Returns:
         `reconstruction` (held-out loss), `coverage_frame`, spreads of view and light; where truth exists also
         `side_e2` (x 1e-2), `mad_deg`, `coverage`, and the correlations of relief, tilt, yaw and light.
     """
     device = next(model.parameters()).device
-    losses, coverages, factors, comparisons = [], [], [], []
-    for indices in evaluation_batches(len(data), limit):
+    own = []
+    for number, indices in own_blocks(evaluation_batches(len(data), limit), group):
         batch = data.batch(indices, device)
         loss, explained = held_out(model, features, batch, recipe)
-        losses.append(loss * len(indices))
-        coverages.append(explained.mask.float().mean(dim=(1, 2)))
-        factors.append(explained.factors)
-        if batch.truth is not None:
-            comparisons.append(compare_with_truth(model, explained, batch.truth))
-    coverage = torch.cat(coverages)
-    scalars = {"reconstruction": sum(losses) / len(coverage), "coverage_frame": float(coverage.mean())}
-    scalars |= spreads(factors, model)
+        compared = None if batch.truth is None else compare_with_truth(model, explained, batch.truth)
+        coverage = explained.mask.float().mean(dim=(1, 2))
+        own.append(Block(number, loss * len(indices), coverage, explained.factors, compared))
+    blocks = all_blocks(own, group)
+    coverage = torch.cat([block.coverage for block in blocks])
+    loss = sum(block.loss for block in blocks) / len(coverage)
+    scalars = {"reconstruction": loss, "coverage_frame": float(coverage.mean())}
+    scalars |= spreads([block.factors for block in blocks], model)
+    comparisons = [block.comparison for block in blocks if block.comparison is not None]
     if comparisons:
         scalars |= summarise(TrueComparison.cat(comparisons))
     return scalars
+
+
+def own_blocks(blocks: Iterable[np.ndarray], group: Group) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and indices of the blocks that fall to this process: every one of as many as there are processes."""
+    for number, indices in enumerate(blocks):
+        if number % group.size == group.rank:
+            yield number, indices
+
+
+def all_blocks(own: list[Block], group: Group) -> list[Block]:
+    """The blocks of all processes in the order of one process alone, so that every sum has the same bits."""
+    return sorted((block for found in group.gather(own) for block in found), key=lambda block: block.number)
 
 
 def held_out(
