@@ -114,7 +114,7 @@ class Search:
         print(f"scored {len(scores)} {self.config.space.plural} with shared weights", flush=True)
 
 
-def search(config: SearchConfig, objective: Objective = TRAINING) -> SearchReport:
+def search(config: SearchConfig, objective: Objective = TRAINING, works: bool = True) -> SearchReport:
     """Search, or go on with an interrupted search, or help other workers with theirs; then report.
 
     The same call on any machine that reaches the storage and the folder is one more worker of the same study.
@@ -122,6 +122,7 @@ def search(config: SearchConfig, objective: Objective = TRAINING) -> SearchRepor
     Args:
         config: the search. With more than one job, a script must call this under `if __name__ == "__main__"`.
         objective: how candidates are trained and scored.
+        works: whether this process trains candidates; otherwise it reports what others have done.
 
     Raises:
         ConfigError: the storage cannot be used, or its study is about other data or has another configuration.
@@ -131,8 +132,9 @@ def search(config: SearchConfig, objective: Objective = TRAINING) -> SearchRepor
     use_threads(config.training.threads)
     with storage_errors(storage_url(config.storage, config.folder)):
         opened = open_search(config, objective)
-        with extra_workers(config, objective):
-            opened.work()
+        if works:
+            with extra_workers(config, objective):
+                opened.work()
         return opened.report()
 
 
