@@ -3,6 +3,15 @@
 All depth maps here are in the **input view**. Foreground is per image; both masks are eroded by one pixel, so
 that no normal reaches across a silhouette. A method may not gain by masking pixels away: every score comes with
 its coverage, and the strict scores count an uncovered foreground pixel as a fixed large error.
+
+    >>> import torch
+    >>> from scr3d.geometry import Camera, DepthRange
+    >>> from scr3d.metrics import depth_scores
+    >>> true = torch.ones(1, 16, 16)
+    >>> seen = torch.ones(1, 16, 16, dtype=torch.bool)
+    >>> scores = depth_scores(1.05 * true, seen, true, seen, Camera(16, 16), DepthRange())
+    >>> round(float(scores.side), 4), float(scores.coverage)  # a depth that is too large by a factor costs nothing
+    (0.0, 1.0)
 """
 
 from __future__ import annotations

@@ -163,8 +163,7 @@ def reconstruct_files(
         count = use_threads(threads)
         network = load_model(model, find_device(device)).eval()
         try:
-            if options.crop is Crop.AUTO:
-                options = replace(options, crop=Crop.FACE if model is None else Crop.CENTER)
+            options = replace(options, crop=options.crop.for_model(shipped=model is None))
             _reconstruct_all(_Names(paths, out), network, name, options, count, run, console)
         except OSError as error:
             raise ConfigError(
@@ -287,34 +286,19 @@ def _reconstruct_squares(squares: Sequence[tuple[Path, Found]], job: _Job, run: 
 
     from scr3d.export.outputs import Sample, single, write_outputs
     from scr3d.files import atomic_folder
+    from scr3d.photos.explain import explain_squares
 
-    network = job.network
-    images = torch.stack([torch.from_numpy(found.image).movedim(-1, 0) for _, found in squares])
-    images = images.contiguous().to(network.border.device)
+    network, pictures = job.network, [found for _, found in squares]
     if job.options.refine:
-        from scr3d.refine import RefineOptions, refine
-
-        with job.fitting(len(squares)) as advance, torch.no_grad():
-            results = refine(network, images, RefineOptions(steps=job.options.refine), after_step=advance)
+        with job.fitting(len(squares)) as advance:
+            results = explain_squares(network, pictures, job.options.refine, advance)
     else:
-        with torch.no_grad():
-            results = network.reconstruct(images)
+        results = explain_squares(network, pictures)
     for index, (path, found) in enumerate(squares):
         if job.stop.is_set():
             break
-        number, several = found.record["number"], found.record["of"] > 1
-        name = _printable(path.name) + (f", face {number}" if several else "")
-        crop = torch.from_numpy(found.shown).movedim(-1, 0).contiguous()
-        sample = Sample(
-            name,
-            crop,
-            single(results, index),
-            network.camera,
-            network.depth_range,
-            job.model_name,
-            found.photo if job.options.crop is Crop.FACE else None,
-            found.record,
-        )
+        number, name = found.record["number"], _printable(path.name)
+        sample = Sample.of(found, single(results, index), network, name, job.model_name)
         folder = job.names.folder(path, number)
         with torch.no_grad(), atomic_folder(folder) as temporary:
             entry = write_outputs(temporary, sample, job.options)

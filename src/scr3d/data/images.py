@@ -80,6 +80,26 @@ def decode_image(
     return _on_background(*_color_and_alpha(decode_raster(data, name, max_pixels), name), background)
 
 
+def convert_image(
+    raster: Image.Image, name: str, background: tuple[float, float, float] = WHITE
+) -> Float[np.ndarray, "height width 3"]:
+    """A picture that Pillow has opened, as upright RGB, as `read_image` would read its file.
+
+    Args:
+        raster: the picture.
+        name: what error messages call it.
+        background: colour put behind transparent pixels, in [0, 1].
+
+    Raises:
+        DataError: it is truncated, or of a kind of colours that cannot be read.
+    """
+    try:
+        upright = ImageOps.exif_transpose(raster)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{name} cannot be read: {_one_line(error)}") from error
+    return _on_background(*_color_and_alpha(upright, name), background)
+
+
 def _on_background(
     color: Float[np.ndarray, "height width 3"],
     alpha: Float[np.ndarray, "height width"] | None,

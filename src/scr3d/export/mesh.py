@@ -18,7 +18,7 @@ from jaxtyping import Float, Int32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from scr3d.errors import ShapeError
+from scr3d.errors import ConfigError, ShapeError
 from scr3d.export.media import COMPRESSION, to_uint8
 from scr3d.files import write_bytes
 from scr3d.geometry.camera import Camera, back_project
@@ -188,6 +188,19 @@ def export_ply(mesh: Mesh, path: Path) -> None:
         mesh.vertices, mesh.triangles, vertex_normals=mesh.normals, vertex_colors=mesh.colors, process=False
     )
     write_bytes(path, _exported(plain, "ply", vertex_normal=True))
+
+
+def export_mesh(mesh: Mesh, path: Path) -> None:
+    """Write a mesh in the format that the file's ending names: .glb, .obj or .ply.
+
+    Raises:
+        ConfigError: it names another.
+    """
+    writers = {".glb": export_glb, ".obj": export_obj, ".ply": export_ply}
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise ConfigError(f"meshes are written as {', '.join(writers)}; got {path.name!r}")
+    writer(mesh, path)
 
 
 def _textured(mesh: Mesh, material: Any) -> trimesh.Trimesh:

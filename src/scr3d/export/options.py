@@ -36,6 +36,12 @@ class Crop(StrEnum):
     FACE = "face"
     CENTER = "center"
 
+    def for_model(self, shipped: bool) -> Crop:
+        """What auto stands for: faces for the shipped model, which knows nothing else."""
+        if self is not Crop.AUTO:
+            return self
+        return Crop.FACE if shipped else Crop.CENTER
+
 
 class Output(StrEnum):
     """A kind of output; factors.json comes with all of them."""

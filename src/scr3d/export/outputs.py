@@ -39,7 +39,7 @@ from scr3d.export.media import (
     write_depth_png,
     write_png,
 )
-from scr3d.export.mesh import BORDER_COLUMNS, export_glb, export_obj, export_ply, mesh_from_depth
+from scr3d.export.mesh import BORDER_COLUMNS, Mesh, export_glb, export_obj, export_ply, mesh_from_depth
 from scr3d.export.options import Output, ReconstructOptions, Texture
 from scr3d.factors import Factors, Light, View
 from scr3d.files import atomic_path, read_json, write_json
@@ -47,7 +47,8 @@ from scr3d.geometry.camera import Camera, DepthRange
 from scr3d.rendering.views import ViewOptions, relighting, textureless, turntable
 
 if TYPE_CHECKING:
-    from scr3d.models.autoencoder import Reconstruction
+    from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
+    from scr3d.photos.look import Found
 
 FORMAT, VERSION = "scr3d-reconstruction", 1
 RECORD = "factors.json"
@@ -89,6 +90,24 @@ class Sample:
     model: str
     photo: UInt8[np.ndarray, "height width 3"] | None = None
     origin: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls, found: Found, result: Reconstruction, network: PhotoGeometricAutoencoder, name: str, model: str
+    ) -> Sample:
+        """What `network`, of the name `model`, has made of a square of the photo `name`."""
+        number, several = found.record["number"], found.record["of"] > 1
+        name += f", face {number}" if several else ""
+        crop = torch.from_numpy(found.shown).movedim(-1, 0).contiguous()
+        photo = found.photo if found.record["kind"] == "face" else None
+        return cls(name, crop, result, network.camera, network.depth_range, model, photo, found.record)
+
+    def mesh(self, texture: Texture = Texture.IMAGE, trim_border: bool = True) -> Mesh:
+        """The canonical surface with a texture, with or without the walls that lead to the border depth."""
+        factors = self.result.factors
+        colors = self.result.canonical_image if texture is Texture.IMAGE else factors.canonical_albedo
+        trim = BORDER_COLUMNS if trim_border else 0
+        return mesh_from_depth(factors.canonical_depth[0], colors[0], self.camera, trim_columns=trim)
 
     @property
     def view_depth_range(self) -> DepthRange:
@@ -132,13 +151,14 @@ def is_output_folder(folder: Path) -> bool:
     return isinstance(record, dict) and record.get("format") == FORMAT
 
 
-def _view_options(options: ReconstructOptions) -> ViewOptions:
+def frame_options(options: ReconstructOptions) -> ViewOptions:
+    """How views and animations are rendered."""
     trim = BORDER_COLUMNS if options.trim_border else 0
     return ViewOptions(options.render_size, options.frames, options.max_yaw_deg, trim_columns=trim)
 
 
 def _stills(sample: Sample, options: ReconstructOptions) -> dict[str, Tensor]:
-    result, view_options = sample.result, _view_options(options)
+    result, view_options = sample.result, frame_options(options)
     covered = result.mask[0]
     background = torch.full_like(result.image[0], view_options.background)
     near, far = _inner_range(result.factors.canonical_depth[0])
@@ -172,7 +192,7 @@ def _spread(values: Tensor) -> Tensor:
 
 
 def _write_animations(folder: Path, sample: Sample, options: ReconstructOptions) -> None:
-    view_options = _view_options(options)
+    view_options = frame_options(options)
     factors, camera, depth_range = sample.result.factors, sample.camera, sample.depth_range
     for name, frames in (
         ("turntable", turntable(factors, camera, depth_range, view_options)),
@@ -186,11 +206,7 @@ def _write_meshes(folder: Path, sample: Sample, options: ReconstructOptions) -> 
     """Write the wanted meshes; returns what the page's viewer shows, if there is a page."""
     if not any(map(options.writes, (Output.MESH, Output.OBJ, Output.PLY))):
         return None
-    depth = sample.result.factors.canonical_depth[0]
-    albedo, image = sample.result.factors.canonical_albedo[0], sample.result.canonical_image[0]
-    texture = image if options.texture is Texture.IMAGE else albedo
-    trim = BORDER_COLUMNS if options.trim_border else 0
-    mesh = mesh_from_depth(depth, texture, sample.camera, trim_columns=trim)
+    mesh = sample.mesh(options.texture, options.trim_border)
     if options.writes(Output.MESH):
         export_glb(mesh, folder / "mesh.glb")
     if options.writes(Output.OBJ):
@@ -199,6 +215,7 @@ def _write_meshes(folder: Path, sample: Sample, options: ReconstructOptions) -> 
         export_ply(mesh, folder / "mesh.ply")
     if not options.writes(Output.PAGE):
         return None
+    depth, trim = sample.result.factors.canonical_depth[0], BORDER_COLUMNS if options.trim_border else 0
     return mesh_preview(depth, mesh.texture_png, sample.camera, sample.depth_range, trim)
 
 

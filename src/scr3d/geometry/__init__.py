@@ -1,4 +1,17 @@
-"""Camera, pose and surface normals: pure functions on tensors."""
+"""Camera, pose and surface normals: pure functions on tensors.
+
+>>> import torch
+>>> from scr3d.geometry import Camera, back_project, normals_from_depth, project
+>>> camera = Camera(height=64, width=64, fov_deg=10.0)
+>>> plane = torch.ones(1, 64, 64)
+>>> points = back_project(plane, camera)  # [1, 3, 64, 64]: x right, y down, z forward
+>>> [round(value, 4) for value in points[0, :, 0, 63].tolist()]
+[0.0875, -0.0875, 1.0]
+>>> [round(value) for value in project(points, camera)[0, :, 0, 63].tolist()]  # pixel (x, y)
+[63, 0]
+>>> normals_from_depth(plane, camera)[0, :, 32, 32].tolist()
+[0.0, 0.0, 1.0]
+"""
 
 from typing import TYPE_CHECKING
 

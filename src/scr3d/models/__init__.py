@@ -1,4 +1,14 @@
-"""Networks and the photo-geometric autoencoder."""
+"""Networks and the photo-geometric autoencoder: batches of images in, factors and rendered images out.
+
+    >>> import torch
+    >>> from scr3d.models import ModelConfig, PhotoGeometricAutoencoder
+    >>> model = PhotoGeometricAutoencoder(ModelConfig(size=32, width=4, order="ADLV"))
+    >>> explained = model.reconstruct(torch.rand(2, 3, 32, 32))
+    >>> tuple(explained.image.shape), tuple(explained.factors.canonical_depth.shape)
+    ((2, 3, 32, 32), (2, 32, 32))
+
+`load_model` and `save_model` read and write model folders; `scr3d.load` is the way in for single photos.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -52,7 +52,15 @@ def look(path: Path, size: int, shown_size: int, faces: bool) -> list[Found]:
     Raises:
         DataError: it cannot be read, or shows no face.
     """
-    image = read_image(path)
+    return squares_of(read_image(path), size, shown_size, faces)
+
+
+def squares_of(image: Float[np.ndarray, "height width 3"], size: int, shown_size: int, faces: bool) -> list[Found]:
+    """The squares of a photo that has been read, see `look`.
+
+    Raises:
+        DataError: it shows no face.
+    """
     height, width = image.shape[:2]
     scores: Sequence[float | None]
     if faces:

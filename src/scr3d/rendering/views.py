@@ -96,10 +96,32 @@ def turntable(
         depth_range: the model's range of depth.
         options: size and number of frames, swing, background.
     """
-    surface = enlarge(factors, camera, depth_range, options)
     views, order = _swing(options, factors.canonical_depth)
+    return picture(factors, camera, depth_range, options, view=views)[order]
+
+
+@torch.no_grad()
+def picture(
+    factors: Factors,
+    camera: Camera,
+    depth_range: DepthRange,
+    options: ViewOptions,
+    *,
+    view: View | None = None,
+) -> Float[Tensor, "frames 3 height width"]:
+    """The object under its own light.
+
+    Args:
+        factors: of one image (batch 1).
+        camera: intrinsics of the canonical maps.
+        depth_range: the model's range of depth.
+        options: size of the frames, background.
+        view: one view per frame; its own view by default.
+    """
+    surface = enlarge(factors, camera, depth_range, options)
+    views = factors.view if view is None else view
     seen = look_at(surface, views, options.batch)
-    return _colored(seen, _repeat_light(factors.light, len(views.translation)), options.background)[order]
+    return _colored(seen, _repeat_light(factors.light, len(views.translation)), options.background)
 
 
 @torch.no_grad()
