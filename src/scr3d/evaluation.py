@@ -23,6 +23,7 @@ from scr3d.files import write_bytes, write_json
 from scr3d.metrics import DepthScores, correlation, depth_scores
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.io import find_model, load_model, read_description
+from scr3d.processes import ALONE, Group
 from scr3d.runtime import find_device, use_threads
 from scr3d.training.validation import TrueComparison, compare_with_truth, evaluation_batches, summarise
 
@@ -60,8 +61,10 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def evaluate(run: Path | None, config: EvaluateConfig) -> Evaluation:
+def evaluate(run: Path | None, config: EvaluateConfig, group: Group = ALONE) -> Evaluation:
     """Score a run's best model (or the shipped one) and write the results.
+
+    The processes of a group share the images and get the same scores; the first one writes.
 
     Raises:
         CheckpointError: there is no model, or it is damaged.
@@ -70,11 +73,11 @@ def evaluate(run: Path | None, config: EvaluateConfig) -> Evaluation:
     """
     use_threads(config.threads)
     folder = find_model(run)
-    model = load_model(run, find_device(config.device))
+    model = load_model(run, find_device(config.device) if group.size == 1 else group.device)
     out = config.out or (Path("evaluation") if run is None else Path(run) / "evaluation") / config.split
-    data = open_dataset(config.data, config.split, model.config.size, out / "data")
+    data, train = group.first_then_others(lambda: open_data(config, model.config.size, out / "data"))
     rows: dict[str, DepthScores] = {}
-    comparison, errors = score_model(model, data, config)
+    comparison, errors = score_model(model, data, config, group)
     record: dict[str, Any] = {
         "version": scr3d.__version__,
         "torch": torch.__version__,
@@ -87,44 +90,57 @@ def evaluate(run: Path | None, config: EvaluateConfig) -> Evaluation:
         "groups": {},
     }
     per_image: list[dict[str, float]] = [{"absolute_error": float(e)} for e in errors]
-    if comparison is not None:
+    if comparison is not None and train is not None:
         rows["model"] = comparison.depth
-        rows |= score_baselines(model, data, config, out)
+        rows |= score_baselines(model, (train, data), config, group)
         record["rows"] = {name: row_statistics(scores) for name, scores in rows.items()}
         record["factors"] = factor_errors(comparison) | diagnostics(comparison)
         record["groups"] = group_scores(comparison.depth, data, len(errors))
         per_image = per_image_records(rows, comparison, errors)
     evaluation = Evaluation(record, per_image)
-    write_evaluation(out, evaluation)
+    group.on_first(lambda: write_evaluation(out, evaluation))
     return evaluation
+
+
+def open_data(config: EvaluateConfig, size: int, cache: Path) -> tuple[Dataset, Dataset | None]:
+    """The split that is scored, and the training images for the baselines where there is truth."""
+    data = open_dataset(config.data, config.split, size, cache)
+    return data, open_dataset(config.data, "train", size, cache) if data.has_truth else None
 
 
 @torch.no_grad()
 def score_model(
-    model: PhotoGeometricAutoencoder, data: Dataset, config: EvaluateConfig
+    model: PhotoGeometricAutoencoder, data: Dataset, config: EvaluateConfig, group: Group = ALONE
 ) -> tuple[TrueComparison | None, Float[Tensor, " images"]]:
     """Comparison with the truth (None where there is none) and mean absolute image error over covered pixels."""
-    comparisons, errors = [], []
-    for indices in track(list(evaluation_batches(len(data), config.limit)), "scoring"):
-        batch = data.batch(indices, config.device)
+    own = []
+    device = next(model.parameters()).device
+    blocks = list(group.own(evaluation_batches(len(data), config.limit)))
+    for number, indices in track(blocks, "scoring", disable=not group.first):
+        batch = data.batch(indices, device)
         explained = model.reconstruct(batch.image)
         difference = (explained.image.clamp(0, 1) - batch.image).abs().mean(1) * explained.mask
-        errors.append(difference.sum(dim=(1, 2)) / explained.mask.sum(dim=(1, 2)).clamp(min=1))
-        if batch.truth is not None:
-            comparisons.append(compare_with_truth(model, explained, batch.truth))
-    return (TrueComparison.cat(comparisons) if comparisons else None), torch.cat(errors)
+        errors = difference.sum(dim=(1, 2)) / explained.mask.sum(dim=(1, 2)).clamp(min=1)
+        compared = None if batch.truth is None else compare_with_truth(model, explained, batch.truth)
+        own.append((number, (compared, errors)))
+    found = group.in_order(own)
+    comparisons = [compared for compared, _ in found if compared is not None]
+    return (TrueComparison.cat(comparisons) if comparisons else None), torch.cat([errors for _, errors in found])
 
 
 def score_baselines(
-    model: PhotoGeometricAutoencoder, data: Dataset, config: EvaluateConfig, out: Path
+    model: PhotoGeometricAutoencoder, splits: tuple[Dataset, Dataset], config: EvaluateConfig, group: Group
 ) -> dict[str, DepthScores]:
-    """The untrained start of the same configuration, the plane, and the average depth of the training split."""
+    """The untrained start of the same configuration, the plane, and the average depth of the training split.
+
+    `splits` are the training images and those that are scored.
+    """
     size = model.config.size
+    train, data = splits
     torch.manual_seed(0)
-    untrained = PhotoGeometricAutoencoder(model.config).to(config.device).eval()
-    comparison, _ = score_model(untrained, data, config)
+    untrained = PhotoGeometricAutoencoder(model.config).to(next(model.parameters()).device).eval()
+    comparison, _ = score_model(untrained, data, config, group)
     assert comparison is not None  # the caller has seen the truth
-    train = open_dataset(config.data, "train", size, out / "data")
     plane, average = null_depth(size), average_depth(train)
     return {
         "untrained start": comparison.depth,

@@ -8,7 +8,7 @@ unequal shares (`Part`), and because the sum can be differentiated as often as a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
@@ -87,6 +87,15 @@ class Group:
         with noticing_losses():
             dist.all_gather_object(found, moved(value, CPU))
         return [moved(one, self.device) for one in found]
+
+    def own(self, blocks: Iterable[T]) -> Iterator[tuple[int, T]]:
+        """Number and value of the blocks of work that fall to this process: every one of as many as there are."""
+        return ((number, block) for number, block in enumerate(blocks) if number % self.size == self.rank)
+
+    def in_order(self, found: list[tuple[int, T]]) -> list[T]:
+        """What all processes have found, by number: as one process would have found it, so sums have the same bits."""
+        parts = self.gather(found)
+        return [value for _, value in sorted((one for part in parts for one in part), key=lambda one: one[0])]
 
     def any(self, flag: bool) -> bool:
         """Whether it holds in any process."""

@@ -69,3 +69,15 @@ def test_spread_is_the_variance_over_the_batch_with_its_gradient():
     torch.testing.assert_close(spread_loss(depth), expected)
     found, wanted = (torch.autograd.grad(value, depth)[0] for value in (spread_loss(depth), expected))
     torch.testing.assert_close(found, wanted)
+
+
+def test_the_curvature_of_the_spread_is_that_of_the_variance():
+    """Steps of a learned graph are differentiated twice; a mean without a gradient would lose part of the curvature."""
+    torch.manual_seed(0)
+    depth = torch.rand(3, 2, 2, dtype=torch.float64)
+
+    def variance(raw):
+        return raw.var(dim=0, correction=0).mean()
+
+    found, wanted = (torch.autograd.functional.hessian(loss, depth) for loss in (spread_loss, variance))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,11 +21,13 @@ import torch.multiprocessing as multiprocessing
 
 from scr3d.causal import StructureKind
 from scr3d.cli import START_AGAIN, USER_ERROR, main
-from scr3d.data.dataset import Batch
+from scr3d.data.dataset import Batch, open_dataset
 from scr3d.errors import ConfigError
+from scr3d.evaluation import EvaluateConfig, score_model
 from scr3d.losses.features import squeezenet_features
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, load_model
 from scr3d.processes import ALONE, Group
+from scr3d.training import validation
 from scr3d.training.checkpoint import list_checkpoints
 from scr3d.training.config import GraphConfig, MachineOptions, OptimiserConfig, TrainConfig
 from scr3d.training.fabric import processes
@@ -131,20 +134,34 @@ def outer_step(
     return numbers | {"held out": found.held_out, "penalty": found.penalty, **objective.model.state_dict()}
 
 
-def work(rank: int, folder: Path) -> None:
+def scores(heads: Path, group: Group) -> dict[str, torch.Tensor]:
+    """Scalars of a validation and scores of an evaluation, over five blocks of images, the last one smaller."""
+    torch.manual_seed(0)
+    model = PhotoGeometricAutoencoder(ModelConfig(size=32, width=4, order="VDLA")).eval()
+    data = open_dataset(heads, "val", 32, heads / "cache")
+    with patch.object(validation, "EVALUATION_BATCH", 5):
+        found = validation.validate(model, squeezenet_features(), data, Recipe(), 23, group)
+        comparison, errors = score_model(model, data, EvaluateConfig(heads, limit=23), group)
+    assert comparison is not None
+    numbers = {name: torch.tensor(value) for name, value in found.items()}
+    return numbers | {"side of images": comparison.depth.side, "errors of images": errors}
+
+
+def work(rank: int, folder: Path, heads: Path) -> None:
     """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     group = Group(rank, 2)
-    torch.save({name: compute(case, group) for name, case in CASES.items()}, folder / f"{rank}.pt")
+    found = {name: compute(case, group) for name, case in CASES.items()}
+    torch.save(found | {"scores": scores(heads, group)}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found_by_two(tmp_path_factory) -> list[dict[str, dict[str, torch.Tensor]]]:
+def found_by_two(heads: Path, tmp_path_factory) -> list[dict[str, dict[str, torch.Tensor]]]:
     """What each of two real processes has computed."""
     folder = tmp_path_factory.mktemp("two")
-    multiprocessing.spawn(work, (folder,), nprocs=2)
+    multiprocessing.spawn(work, (folder, heads), nprocs=2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -158,6 +175,18 @@ def test_a_step_of_two_processes_is_that_of_one_on_the_joined_batch(found_by_two
         if value.is_floating_point() and float(value.norm()) > 1e-12:
             error = float((first[key] - value).norm() / value.norm())
             assert error < SINGLE.get(key, TOLERANCE), (key, error)
+
+
+def test_scores_are_shared_and_have_the_bits_of_one_process(found_by_two, heads: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = scores(heads, ALONE)
+    torch.set_num_threads(threads)
+    assert len(expected["side of images"]) == 23
+    for found in found_by_two:
+        assert set(found["scores"]) == set(expected)
+        for name, value in expected.items():
+            torch.testing.assert_close(found["scores"][name], value, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 def arguments(heads: Path, out: Path, steps: int, **more: object) -> list[str]:

@@ -110,10 +110,11 @@ class ShardCache:
             DataError: it cannot be fetched.
         """
         path = self.name(place, ".tar")
+        if self._touch(path):
+            return path
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.name(place, ".lock")):
-            if path.is_file():
-                os.utime(path)
+            if self._touch(path):  # another process has fetched it meanwhile
                 return path
             try:
                 with _open_remote(place) as source, atomic_path(path) as temporary, temporary.open("wb") as target:
@@ -123,6 +124,15 @@ class ShardCache:
                 raise DataError(f"{place} is missing; is the pattern right?") from error
         self._make_room(path)
         return path
+
+    @staticmethod
+    def _touch(path: Path) -> bool:
+        """Note that a file is in use; whether it is there."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _make_room(self, newest: Path) -> None:
         """Remove shards that have not been used for longest; a process that reads one keeps what it has opened."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from subprocess import Popen
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -82,12 +82,37 @@ def make_fabric(config: TrainConfig, options: MachineOptions | None = None) -> F
     Raises:
         ConfigError: the device does not exist, or the processes are others than were started.
     """
-    name, _, index = config.device.partition(":")
+    fabric = connect(config.device, config.threads, options, config.precision)
+    if config.deterministic:
+        # cuBLAS reads this when it is first used; an error names what has no deterministic form.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return fabric
+
+
+def connect(
+    device: str,
+    threads: int,
+    options: MachineOptions | None = None,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+) -> Fabric:
+    """Start processes, or find those that have been started, and connect them.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N.
+        threads: CPU threads of each; 0 shares the cores.
+        options: how many; without them, this process alone.
+        precision: of the networks.
+
+    Raises:
+        ConfigError: the device does not exist, or the processes are others than were started.
+    """
+    name, _, index = device.partition(":")
     if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N; got {config.device!r}")
+        raise ConfigError(f"--device must be auto, cpu, cuda or cuda:N; got {device!r}")
     count = torch.cuda.device_count()
     if name == "cuda" and int(index or 0) >= count:
-        raise ConfigError(f"--device {config.device}: this machine has {count} CUDA devices; use cpu, or auto")
+        raise ConfigError(f"--device {device}: this machine has {count} CUDA devices; use cpu, or auto")
     accelerator = ("cuda" if count else "cpu") if name == "auto" else name
     here, nodes = (1, 1) if options is None else processes(options)
     devices: Any = [int(index)] if index else here
@@ -95,20 +120,14 @@ def make_fabric(config: TrainConfig, options: MachineOptions | None = None) -> F
     if here * nodes > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # each process would say that it is there
         if index:
-            raise ConfigError(
-                f"--device {config.device} is one device, {here * nodes} processes are asked for; use cuda"
-            )
+            raise ConfigError(f"--device {device} is one device, {here * nodes} processes are asked for; use cuda")
         if accelerator == "cuda" and here > count:
             raise ConfigError(f"{here} processes need a CUDA device each, this machine has {count}; start {count}")
         strategy = {"strategy": Connected(), "num_nodes": nodes}
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=config.precision, **strategy)
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, **strategy)
     fabric.launch()
-    if here > 1 and not config.threads and "OMP_NUM_THREADS" not in os.environ:
+    if here > 1 and not threads and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // here))
-    if config.deterministic:
-        # cuBLAS reads this when it is first used; an error names what has no deterministic form.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
     return fabric
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,14 +111,12 @@ class Block:
     """What is known of one block of validation images.
 
     Attributes:
-        number: of the block.
         loss: held-out loss, times the number of images.
         coverage: share of the frame that is covered, of every image.
         factors: predicted.
         comparison: with the truth, if there is one.
     """
 
-    number: int
     loss: float
     coverage: Float[Tensor, " batch"]
     factors: Factors
@@ -142,13 +140,13 @@ def validate(
     """
     device = next(model.parameters()).device
     own = []
-    for number, indices in own_blocks(evaluation_batches(len(data), limit), group):
+    for number, indices in group.own(evaluation_batches(len(data), limit)):
         batch = data.batch(indices, device)
         loss, explained = held_out(model, features, batch, recipe)
         compared = None if batch.truth is None else compare_with_truth(model, explained, batch.truth)
         coverage = explained.mask.float().mean(dim=(1, 2))
-        own.append(Block(number, loss * len(indices), coverage, explained.factors, compared))
-    blocks = all_blocks(own, group)
+        own.append((number, Block(loss * len(indices), coverage, explained.factors, compared)))
+    blocks = group.in_order(own)
     coverage = torch.cat([block.coverage for block in blocks])
     loss = sum(block.loss for block in blocks) / len(coverage)
     scalars = {"reconstruction": loss, "coverage_frame": float(coverage.mean())}
@@ -157,18 +155,6 @@ def validate(
     if comparisons:
         scalars |= summarise(TrueComparison.cat(comparisons))
     return scalars
-
-
-def own_blocks(blocks: Iterable[np.ndarray], group: Group) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and indices of the blocks that fall to this process: every one of as many as there are processes."""
-    for number, indices in enumerate(blocks):
-        if number % group.size == group.rank:
-            yield number, indices
-
-
-def all_blocks(own: list[Block], group: Group) -> list[Block]:
-    """The blocks of all processes in the order of one process alone, so that every sum has the same bits."""
-    return sorted((block for found in group.gather(own) for block in found), key=lambda block: block.number)
 
 
 def held_out(
