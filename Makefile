@@ -6,15 +6,17 @@ INSTALLED := $(VENV)/.installed
 # One thread per test process: several processes that each start a thread per core slow one another down.
 TEST_ENV := OMP_NUM_THREADS=1
 JOBS ?= 2
+AUDIT_VENV ?= .venv-audit
+AUDITED ?= constraints.txt
 
 # Benchmarks (docs/performance.md): on an idle machine, for example `THREADS=2 make bench-step`.
 THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts
+BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic
 
-.PHONY: help install demo test test-full lint format clean bench bench-tables $(addprefix bench-,$(BENCHMARKS))
+.PHONY: help install demo test test-full lint format clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
 help:
 	@echo "make demo       install, reconstruct the example images, write a gallery page"
@@ -22,6 +24,7 @@ help:
 	@echo "make test-full  make test and the slow tests"
 	@echo "make bench      all benchmarks, for hours (make bench-step and others: one; docs/performance.md)"
 	@echo "make format     format the code"
+	@echo "make audit      known weaknesses of the pinned packages, as advice"
 	@echo "make clean      remove the environment and generated files"
 
 install: $(INSTALLED)
@@ -54,7 +57,7 @@ bench-step: $(INSTALLED)
 bench-against-commit: $(INSTALLED)
 	$(call BENCHMARK,against_commit,against_commit)
 
-bench-fused bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth: bench-%: $(INSTALLED)
+bench-fused bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth bench-deterministic: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
 
 bench-batch-parts: $(INSTALLED)
@@ -70,5 +73,11 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# In an environment of its own, since its packages are none of ours; it reports and never fails the build.
+audit:
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit
+	-$(AUDIT_VENV)/bin/pip-audit --requirement $(AUDITED) --no-deps --disable-pip
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(AUDIT_VENV) demo

@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGES = tuple(
     ROOT / "docs" / name
-    for name in ("performance.md", "performance-reconstruction.md", "growth.md", "renderer-peers.md")
+    for name in ("performance.md", "performance-reconstruction.md", "growth.md", "renderer-peers.md", "endurance.md")
 )
 RESULTS = ROOT / "results" / "benchmarks"
 MARK = re.compile(r"(<!-- table: (?P<name>[^>]*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -252,6 +252,19 @@ def batch_parts(report: Report) -> str:
     return table("step | ms | processor, ms", rows)
 
 
+def deterministic(report: Report) -> str:
+    """A step with deterministic algorithms against one without."""
+    rows = [
+        [
+            name,
+            *(ms(found["times"][mode]) for mode in ("usual", "deterministic")),
+            *(f"{found[ratio]:.3f}" for ratio in ("ratio", "ratio_least", "ratio_cpu")),
+        ]
+        for name, found in report["results"].items()
+    ]
+    return table("step | usual, ms | deterministic, ms | ratio | of the least times | of processor times", rows)
+
+
 def cold_start(report: Report) -> str:
     """Processes from start to end, against the import of torch."""
     found = report["results"]["cold_start"]
@@ -363,6 +376,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "peers parts": ("peers", peers_parts),
     "peers agreement": ("peers", peers_agreement),
     "batch in parts": ("batch_parts", batch_parts),
+    "deterministic": ("deterministic", deterministic),
     "cold start": ("reconstruction", cold_start),
     "bulk": ("reconstruction", bulk),
     "growth of a step": ("growth", step_growth),

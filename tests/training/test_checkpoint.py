@@ -108,6 +108,8 @@ def edit(folder, change):
         lambda f: edit(f, lambda s: s.pop("version")),
         lambda f: edit(f, lambda s: s.pop("sha256")),
         lambda f: edit(f, lambda s: s.update(sha256=[])),
+        lambda f: edit(f, lambda s: s.update(step=13)),
+        lambda f: edit(f, lambda s: s["config"].update(rate=2e-3)),
         lambda f: edit(f, lambda s: s["sha256"].update(other="0")),
         lambda f: edit(f, lambda s: s["sha256"].update({"../../secret": "0"})),
     ],
@@ -118,6 +120,11 @@ def test_damaged_checkpoints_are_refused(folder, damage):
         load_checkpoint(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_from_before_the_digest_of_its_state_is_read(checkpoint, folder):
+    edit(folder, lambda s: s["sha256"].pop("state"))
+    assert load_checkpoint(folder).state == checkpoint.state
 
 
 def test_the_newest_checkpoints_are_listed_last_and_kept(tmp_path):

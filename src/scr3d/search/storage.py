@@ -20,6 +20,7 @@ from scr3d.files import MALFORMED, parse_json
 
 DATABASE = "search.db"
 JOURNAL = "journal:"
+RECORD_START = b'{"op_code":'
 BUSY_SECONDS = 60
 CONNECT_SECONDS = 10
 OPEN_ATTEMPTS = 4
@@ -81,10 +82,18 @@ def _journal(path: str) -> BaseStorage:
     file = Path(path.removeprefix("//"))
     if not path or not file.absolute().parent.is_dir():
         raise OSError(f"expected {JOURNAL}FILE in a folder that exists, got {JOURNAL}{path}")
-    journal = JournalStorage(Journal(str(file), JournalLock(str(file))))
-    if records := file.read_bytes().rpartition(b"\n")[0]:
+    content = file.read_bytes() if file.exists() else b""
+    records, _, half = content.rpartition(b"\n")
+    if half and not _begins_record(half):
+        raise ValueError("it is no journal of a search")
+    if records:
         parse_json(records.rpartition(b"\n")[2])  # Optuna says nothing about the last one until another follows
-    return journal
+    return JournalStorage(Journal(str(file), JournalLock(str(file))))
+
+
+def _begins_record(half: bytes) -> bool:
+    """Whether bytes are the beginning of a record, so that no other file is taken for a journal and cut."""
+    return half.startswith(RECORD_START) or RECORD_START.startswith(half)
 
 
 class JournalLock(JournalFileSymlinkLock):
@@ -101,9 +110,15 @@ class JournalLock(JournalFileSymlinkLock):
     def acquire(self) -> bool:
         """Wait for the lock, then remove half a record."""
         taken = super().acquire()
-        content = self._journal.read_bytes()
-        if content and not content.endswith(b"\n"):
-            os.truncate(self._journal, content.rfind(b"\n") + 1)
+        with self._journal.open("rb") as file:
+            last = max(0, file.seek(0, os.SEEK_END) - 1)
+            file.seek(last)
+            whole = file.read() in (b"", b"\n")
+        if not whole:
+            content = self._journal.read_bytes()
+            start = content.rfind(b"\n") + 1
+            if _begins_record(content[start:]):
+                os.truncate(self._journal, start)
         return taken
 
 
