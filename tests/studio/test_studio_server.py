@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from raw_client import RawClient, RunningStudio
 from studio_files import EXAMPLES, bomb_bytes, photo_bytes
 
@@ -40,6 +42,37 @@ def test_a_photo_comes_back_as_a_mesh(client: RawClient) -> None:
     client.await_photo("me.jpg")
     client.await_message(lambda message: message["type"] == "GlbMessage")
     assert client.notifications() == []
+
+
+def test_a_face_is_found_in_a_larger_photo(client: RawClient) -> None:
+    photo = Image.new("RGB", (900, 600), (90, 120, 150))
+    photo.paste(Image.open(EXAMPLES / "head-25.png").convert("RGB"), (500, 200))
+    content = io.BytesIO()
+    photo.save(content, "PNG")
+    client.upload("party.png", content.getvalue())
+    client.await_photo("party.png, face 1")
+
+
+def test_dragging_the_lamp_sets_the_light(client: RawClient) -> None:
+    client.upload("me.png", (EXAMPLES / "head-06.png").read_bytes())
+    client.await_photo("me.png")
+    sliders = {client.control("from the left"): -0.5, client.control("from above"): 0.25}
+    lamp = client.await_message(lambda m: m.get("name") == "/object0/lamp" and "position" in m)
+    depth = lamp["position"][2]
+    client.send(
+        "TransformControlsUpdateMessage",
+        name="/object0/lamp",
+        wxyz=(1.0, 0.0, 0.0, 0.0),
+        position=(0.5 * depth, 0.25 * depth, depth),
+        owner=lamp["owner"],
+    )
+    for slider, value in sliders.items():
+
+        def shows(message: dict, slider: str = slider, value: float = value) -> bool:
+            updated = message.get("updates", {}).get("value") if message.get("uuid") == slider else None
+            return updated is not None and abs(updated - value) < 1e-3
+
+        client.await_message(shows)
 
 
 def test_bad_files_are_refused_with_one_line_each_and_the_studio_goes_on(client: RawClient, folder: Path) -> None:

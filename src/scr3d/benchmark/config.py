@@ -20,6 +20,7 @@ class Stage(StrEnum):
     RATES = "rates"
     TABLE = "table"
     CONTROLS = "controls"
+    EXPRESSIVENESS = "expressiveness"
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def normal(value: Tensor, mean: Tensor | float, std: Tensor | float) -> Tensor:
     return -0.5 * ((value - mean) / deviation).square() - deviation.log() - 0.5 * math.log(2 * math.pi)
 
 
-def held_out(world: World, structure: str, seeds: int, steps: int, batch: int = 256, test: int = 10_000) -> list[float]:
+def held_out(world: World, structure: str, seeds: int, steps: int, batch: int = 128, test: int = 10_000) -> list[float]:
     """Mean held-out log-likelihood of each seed after training on samples that are never seen twice."""
     generator = torch.Generator().manual_seed(0)
 
@@ -184,7 +184,7 @@ def held_out(world: World, structure: str, seeds: int, steps: int, batch: int = 
         return model(*draw(test)).mean(1).tolist()
 
 
-def measure_expressiveness(path: Path, seeds: int = 5, steps: int = 1000) -> dict[str, Any]:
+def measure_expressiveness(path: Path, seeds: int = 3, steps: int = 600) -> dict[str, Any]:
     """Train every structure in every world and write the result."""
     worlds: dict[str, Any] = {}
     for name, world in WORLDS.items():

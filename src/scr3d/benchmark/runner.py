@@ -28,6 +28,8 @@ from scr3d.runtime import use_threads
 
 OUTPUT = "output.log"
 """What a run prints, in its folder."""
+LOCK = ".benchmark-lock"
+"""Held while a run is done and scored; the training in it has a lock of its own."""
 POLL_SECONDS = 0.5
 
 
@@ -189,7 +191,7 @@ def work(job: Job, config: BenchmarkConfig, data: dict[str, str], folder: Path) 
         redirect_stderr(file),
     ):
         try:
-            with FileLock(folder / ".lock", timeout=0):
+            with FileLock(folder / LOCK, timeout=0):
                 use_threads(1)
                 execute(job, config, data)
         except Timeout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from scr3d.benchmark.config import BenchmarkConfig
+from scr3d.benchmark.config import BenchmarkConfig, Stage
 from scr3d.commands.parsing import parse
 from scr3d.errors import ConfigError
 
@@ -45,7 +45,7 @@ def measure(config: BenchmarkConfig) -> None:
         if config.plan:
             return
         expressiveness = config.out / "benchmark" / EXPRESSIVENESS
-        if not expressiveness.is_file():
+        if Stage.EXPRESSIVENESS in config.stages and not expressiveness.is_file():
             print("measuring expressiveness on small generative models")
             measure_expressiveness(expressiveness)
         if left:
@@ -66,7 +66,7 @@ def plan_text(config: BenchmarkConfig, planned: list[Run], left: list[Run]) -> s
         f"{'stage':10} {'runs':>5} {'left':>5} {'images left':>13}",
     ]
     counts, missing = Counter(run.stage for run in planned), Counter(run.stage for run in left)
-    for stage in config.stages:
+    for stage in (stage for stage in config.stages if counts[stage]):
         images = sum(run.images for run in left if run.stage is stage)
         lines.append(f"{stage:10} {counts[stage]:5} {missing[stage]:5} {images:13,}")
     seconds = expected_seconds(left, Results.read(config.folder), config)

@@ -11,7 +11,8 @@ import viser
 from scr3d.errors import DataError, Scr3dError
 from scr3d.runtime import find_device, use_threads
 from scr3d.studio.config import StudioConfig
-from scr3d.studio.library import ModelLibrary, name_models
+from scr3d.studio.faces import MOST_FACES, faces_of
+from scr3d.studio.library import SHIPPED, ModelLibrary, name_models
 from scr3d.studio.photos import Photo, read_file
 from scr3d.studio.runs import RunFolder
 from scr3d.studio.scene import set_initial_view
@@ -39,7 +40,10 @@ class Studio:
         library = ModelLibrary(name_models(config.model), str(find_device(config.device)))
         library.get(library.names[0])
         runs = None if config.runs is None else RunFolder(config.runs)
-        self.shared = Shared(config, library, read_photos(images, config), runs)
+        photos = read_photos(images, config)
+        if library.names[0] == SHIPPED:
+            photos = with_faces(photos)
+        self.shared = Shared(config, library, photos, runs)
         self.sessions: dict[int, Session] = {}
         self._places: set[int] = set()
         self._lock = threading.Lock()
@@ -117,4 +121,12 @@ def read_photos(images: Sequence[Path], config: StudioConfig) -> tuple[Photo, ..
                 continue
     if images and not found:
         raise DataError(f"none of the {len(images)} given files and folders holds a usable image")
+    return tuple(found[:PHOTOS_KEPT])
+
+
+def with_faces(photos: Sequence[Photo]) -> tuple[Photo, ...]:
+    """Photos, each after the faces that are found in it."""
+    found: list[Photo] = []
+    for photo in photos:
+        found += [*faces_of(photo)[:MOST_FACES], photo]
     return tuple(found[:PHOTOS_KEPT])

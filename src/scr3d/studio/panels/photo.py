@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import viser
 
 from scr3d.errors import Scr3dError
+from scr3d.studio.faces import add_faces
+from scr3d.studio.library import SHIPPED
 from scr3d.studio.markup import box, figure, image, note, row
 from scr3d.studio.photos import Frame, read_upload, synthetic_head
 from scr3d.studio.viser_parts import set_value, take_upload
@@ -29,7 +31,7 @@ def build(session: Session) -> None:
         "Choose a photo, or drop one anywhere",
         icon=viser.Icon.PHOTO_UP,
         mime_type="image/*",
-        hint=f"One upright face that fills about three quarters of the frame; at most {limits.megabytes:g} MB",
+        hint=f"Any photo with a face, or one that the object fills; at most {limits.megabytes:g} MB",
     )
     # At once: a file may come before the rest of the page is there. Jobs wait until it is.
     upload.on_upload(lambda event: session.submit(f"upload {secrets.token_hex(8)}", lambda: receive()))
@@ -37,6 +39,7 @@ def build(session: Session) -> None:
     chosen = gui.add_dropdown("photo", (NONE,), initial_value=NONE)
     model = gui.add_dropdown("model", session.shared.library.names, initial_value=session.bench.model.name)
     pictures = gui.add_html("")
+    search = gui.add_button("Find faces", icon=viser.Icon.FACE_ID, hint="Each face of the photo as one of its own")
     with gui.add_folder("frame", expand_by_default=False):
         zoom = gui.add_slider("zoom", 1.0, LARGEST_ZOOM, 0.05, 1.0, hint="The face should fill three quarters")
         x = gui.add_slider("left, right", -1.0, 1.0, 0.01, 0.0)
@@ -49,7 +52,20 @@ def build(session: Session) -> None:
         except Scr3dError as error:
             session.say("Photo refused", str(error))
             return
-        use(session.bench.add(photo).label)
+        photo = session.bench.add(photo)
+        # The shipped model knows heads alone; what others were trained on is for the user to say.
+        faces = add_faces(session.bench, photo) if session.bench.model.name == SHIPPED else []
+        use((faces or [photo])[0].label)
+
+    def find() -> None:
+        if session.bench.photo is None:
+            session.say("No photo yet", "drop or choose one first")
+            return
+        faces = add_faces(session.bench, session.bench.photo)
+        if faces:
+            use(faces[0].label)
+        else:
+            session.say("No face found", "none that is not framed already; choose the square by hand under frame")
 
     def take_head() -> None:
         use(session.bench.add(synthetic_head(0, secrets.randbelow(HEADS))).label)
@@ -86,6 +102,7 @@ def build(session: Session) -> None:
         pictures.content = picture_row(session)
 
     session.when_used(head, take_head)
+    session.when_used(search, find)
     session.when_used(chosen, lambda: use(chosen.value) if chosen.value != NONE else None)
     session.when_used(model, choose_model)
     for slider in (zoom, x, y):
