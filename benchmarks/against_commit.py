@@ -33,12 +33,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import FOLDER, Report, common_arguments, git, prepare, run, settings, summarise, write_report
+from harness import FOLDER, Report, common_arguments, prepare, run, settings, summarise, write_report
 from runs import IMAGES, IMAGES_SEEN, ORDER
 from scr3d.data.heads import HeadsConfig, sample, to_arrays
 from scr3d.data.images import write_png8
 from scr3d.errors import ConfigError
 from scr3d.models import Preset
+from scr3d.provenance import git
 
 FIRST_STAGE = "d906e9a"
 """The end of the project's first stage."""

@@ -10,22 +10,18 @@ import argparse
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import torch
-import warp
 
-import scr3d
+from scr3d import provenance
 from scr3d.errors import ConfigError, Scr3dError
 from scr3d.files import write_bytes
 from scr3d.runtime import keep_freed_memory
@@ -128,48 +124,8 @@ def synchronise(device: str) -> None:
 
 def machine(threads: int, device: str) -> dict[str, Any]:
     """What the numbers were measured on; call it before measuring, since the load average is that of now."""
-    return {
-        "processor": processor_model(),
-        "cores": os.cpu_count() or 1,
-        "threads": threads,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "warp": warp.__version__,
-        "scr3d": scr3d.__version__,
-        "commit": commit(),
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-    }
-
-
-def processor_model() -> str:
-    """The processor's name."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-@lru_cache(maxsize=1)
-def commit() -> str | None:
-    """The commit that is measured, with a plus where code or benchmarks differ from it; None outside a clone."""
-    try:
-        found = git("rev-parse", "HEAD").strip()
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks").strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found + ("+" if changed else "")
-
-
-def git(*arguments: str) -> str:
-    """Output of git in the repository of this file."""
-    command = ["git", "-C", str(FOLDER.parent), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    load_average = list(os.getloadavg()) if hasattr(os, "getloadavg") else None
+    return {**provenance.machine(threads, device), "load_average": load_average}
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:

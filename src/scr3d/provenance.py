@@ -50,15 +50,20 @@ def processor_model() -> str:
 def commit() -> str | None:
     """The commit of the code that runs, with a plus where it differs from it; None outside a clone."""
     try:
-        found = _git("rev-parse", "HEAD").strip()
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks").strip()
+        found = git("rev-parse", "HEAD").strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "benchmarks").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
     return found + ("+" if changed else "")
 
 
-def _git(*arguments: str) -> str:
-    """Output of git in the repository of this file; an error where that is not a clone of this project."""
+def git(*arguments: str) -> str:
+    """Output of git in the clone that the package is part of.
+
+    Raises:
+        FileNotFoundError: it is not part of one.
+        CalledProcessError: git fails.
+    """
     if not (ROOT / ".git").exists():
         raise FileNotFoundError(ROOT / ".git")
     return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout

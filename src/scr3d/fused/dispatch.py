@@ -18,6 +18,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from scr3d.compiling import announced
+
 _STATE = threading.local()
 _COMPILING = threading.Lock()
 
@@ -68,7 +70,8 @@ def _load(kernel: Any) -> None:
     from scr3d.rendering._kernels import start_warp  # rendering uses this module itself
 
     start_warp()
-    wp.load_module(kernel.module.name, device="cpu")
+    with announced():
+        wp.load_module(kernel.module.name, device="cpu")
 
 
 def ready(kernel: Any) -> None:

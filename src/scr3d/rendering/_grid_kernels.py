@@ -18,6 +18,7 @@ import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scr3d.compiling import announced
 from scr3d.rendering._kernels import EDGE_TOLERANCE_PX, EMPTY, LARGEST_QUANTA, start_warp
 
 LANES = 16
@@ -216,4 +217,5 @@ def _draw(points_px: Tensor, found: Tensor, depth_quantum: float) -> None:
 def _compile() -> None:
     """Have the kernel ready, before several threads ask for it at once."""
     start_warp()
-    _draw(torch.ones(1, 3, 1, LANES + 1), torch.empty(1, 1, 1, dtype=torch.int64), 1.0)
+    with announced():
+        _draw(torch.ones(1, 3, 1, LANES + 1), torch.empty(1, 1, 1, dtype=torch.int64), 1.0)
