@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,6 +20,9 @@ from scr3d.benchmark.records import Results
 from scr3d.data.dataset import Dataset, open_dataset
 from scr3d.data.folder import import_folder, read_depth_codes
 from scr3d.data.images import read_image, write_png8
+from scr3d.data.shard_files import Shard, ShardCache
+from scr3d.data.shard_writer import write_shards
+from scr3d.data.shards import ShardedStore
 from scr3d.data.store import ArraySpec, Store, StoreInfo, StoreWriter
 from scr3d.describe import describe
 from scr3d.export.outputs import is_output_folder
@@ -225,6 +229,37 @@ def read_store(folder: Path, out: Path) -> None:
     data.fingerprint()
     data.batch(np.array([0, len(data) - 1]))
     open_dataset(folder, "train", SIZE, out / "cache")
+
+
+def make_shards(folder: Path) -> None:
+    for split in ("train", "val"):
+        make_store(folder.parent / "unsharded" / split)
+    write_shards(folder.parent / "unsharded", folder, shard_images=2)
+    shutil.rmtree(folder.parent / "unsharded")
+
+
+def make_foreign_shards(folder: Path) -> None:
+    make_shards(folder)
+    (folder / "shards.json").unlink()
+
+
+def read_shards(folder: Path, out: Path) -> None:
+    for _ in range(2):  # the second time the index is read
+        data = Dataset(ShardedStore(folder, "train", SIZE, ShardCache(out / "cache")))
+        data.fingerprint()
+        data.batch(np.arange(len(data))[:4])
+
+
+def read_index(folder: Path, out: Path) -> None:
+    """The index of a shard lies in the run's folder."""
+    shard = Shard(str(folder / "train-000000.tar"), ShardCache(folder / "cache"))
+    for number in range(len(shard.index)):
+        shard.read(number, ("image.png",))
+
+
+def make_index(folder: Path) -> None:
+    make_shards(folder)
+    read_index(folder, folder)
 
 
 def make_prepared(folder: Path) -> None:
@@ -472,6 +507,9 @@ READERS: dict[str, Reader] = {
     "celeba-crops": Reader(make_cropped, read_published, "*.txt"),
     "cats": Reader(make_cats, read_published, "**/*.cat"),
     "store": Reader(make_store, read_store),
+    "shards": Reader(make_shards, read_shards, share=0.5),
+    "shards-of-others": Reader(make_foreign_shards, read_shards, "train-*.tar", share=0.5),
+    "shards-index": Reader(make_index, read_index, "cache/*.json", forgiving=True),
     "prepared": Reader(make_prepared, read_prepared, "samples.csv", share=0.1),
     "preparation": Reader(make_preparation, read_preparation, "set/parts/*", share=0.1),
     "preparation-record": Reader(make_finished_preparation, read_preparation, "set/*.json"),

@@ -17,10 +17,12 @@ from typing import Any
 from filelock import FileLock
 
 from scr3d.errors import ConfigError, DataError
-from scr3d.files import atomic_path, write_bytes
+from scr3d.files import MALFORMED, atomic_path, read_json, write_bytes
 
 DEFAULT_CACHE_BYTES = 20 * 10**9
 SMALL_BYTES = 2**28
+LARGEST_BYTES = 2**43
+"""Of a shard; also what file systems hold at most in a file."""
 INDEX_VERSION = 1
 Member = tuple[int, int]
 """Where a file lies in a tar file: first byte, number of bytes."""
@@ -65,7 +67,10 @@ def read_small(place: str) -> bytes | None:
         DataError: it cannot be read.
     """
     if "://" not in place:
-        return Path(place).read_bytes() if Path(place).is_file() else None
+        if not Path(place).is_file():
+            return None
+        with Path(place).open("rb") as file:
+            return file.read(SMALL_BYTES)
     try:
         with _open_remote(place) as file:
             return file.read(SMALL_BYTES)
@@ -190,10 +195,10 @@ class Shard:
         path = self.cache.name(self.location, ".json")
         state = self.local_state() if self.is_local else []
         try:
-            kept = json.loads(path.read_bytes())
+            kept = read_json(path)
             if kept["version"] == INDEX_VERSION and kept["state"] == state:
-                return [{end: (int(at), int(size)) for end, (at, size) in one.items()} for one in kept["samples"]]
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+                return [{end: _member(at, size) for end, (at, size) in one.items()} for one in kept["samples"]]
+        except (OSError, *MALFORMED):
             pass  # there is none, or it is damaged: the shard itself tells
         with self._open() as file:
             samples = scan(file, self.location)
@@ -226,6 +231,18 @@ class Shard:
                 if self.is_local:
                     break
         raise DataError(f"{self.location} is missing; are other runs using the same cache with too little space?")
+
+
+def _member(start: Any, size: Any) -> Member:
+    """A place in a file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    place = int(start), int(size)
+    if not all(0 <= number < LARGEST_BYTES for number in place):
+        raise ValueError(f"{place} is no place in a file")
+    return place
 
 
 def scan(file: Any, place: str) -> list[dict[str, Member]]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
+import math
 import zipfile
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ import numpy as np
 
 from scr3d.data.images import center_square, decode_image, decode_raster, resize, to_uint8
 from scr3d.data.shard_files import Shard, ShardCache, location_of, pieces, read_small
-from scr3d.data.store import ArraySpec, StoreInfo
+from scr3d.data.store import ArraySpec, StoreInfo, check_forms
 from scr3d.errors import DataError
+from scr3d.files import MALFORMED, parse_json
 
 MANIFEST = "shards.json"
 FORMAT = "scr3d-shards"
@@ -33,7 +35,8 @@ IMAGES = ("image.png", "png", "jpg", "jpeg", "webp")
 MASK, TRUTH = "mask.png", "truth.npz"
 MAX_TRUTH_BYTES = 2**28
 TRUTHS_KEPT = 256
-MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, zipfile.BadZipFile)
+DAMAGED = (*MALFORMED, zipfile.BadZipFile, zlib.error, EOFError)
+"""What comes of reading a sample that is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def list_shards(root: Path | str, split: str) -> ShardList:
 
 def _from_manifest(place: str, split: str, content: bytes) -> ShardList:
     try:
-        raw = json.loads(content)
+        raw = parse_json(content)
         if raw["format"] != FORMAT or raw["version"] != VERSION:
             raise DataError(
                 f"{place}/{MANIFEST} is of format {raw['format']} {raw['version']}, this program reads {FORMAT} "
@@ -110,6 +113,10 @@ def _from_manifest(place: str, split: str, content: bytes) -> ShardList:
             for name, spec in known[split]["arrays"].items()
         }
         samples = [int(one["samples"]) for one in shards]
+        if not all(0 <= count < 2**40 for count in samples):
+            raise ValueError("a shard has an impossible number of samples")
+        if max(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in arrays.values()) > MAX_TRUTH_BYTES:
+            raise ValueError("the arrays are too large")
         return ShardList(
             [f"{place}/{n}" for n in names], samples, int(raw["size"]), arrays, dict(known[split]["source"])
         )
@@ -142,6 +149,7 @@ class ShardedStore:
         listing = hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
         count = int(self.counts.sum())
         self.info = StoreInfo(size, count, arrays, count, {**listed.source, "shards": listing})
+        check_forms(f"{location_of(root)}/{MANIFEST}", self.info)
         self._starts = np.concatenate([[0], np.cumsum(self.counts)])
         self._truths: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
 
@@ -201,7 +209,7 @@ class ShardedStore:
                 value = np.asarray(decode_raster(shard.read(within, (MASK,)), what))
             else:
                 value = self._truth(number, shard, within)[name]
-        except MALFORMED as error:
+        except DAMAGED as error:
             raise DataError(f"{what} is damaged ({error}); write the shard again") from error
         if value.shape != spec.shape or str(value.dtype) != spec.dtype:
             raise DataError(f"{what}: {name} is {value.dtype} {value.shape}, {MANIFEST} says {spec.dtype} {spec.shape}")

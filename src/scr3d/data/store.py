@@ -78,7 +78,7 @@ class Store:
         """
         self.folder = Path(folder)
         self.info = read_info(self.folder)
-        _check_forms(self.folder, self.info)
+        check_forms(self.folder / "store.json", self.info)
         if not self.info.complete:
             raise DataError(
                 f"{self.folder} is unfinished: {self.info.done} of {self.info.count} samples are written; "
@@ -205,8 +205,8 @@ def read_info(folder: Path) -> StoreInfo:
         raise DataError(f"{path} is damaged ({error}); make the data set again") from error
 
 
-def _check_forms(folder: Path, info: StoreInfo) -> None:
-    """Refuse quantities that are known by name and have another form.
+def check_forms(place: Path | str, info: StoreInfo) -> None:
+    """Refuse quantities that are known by name and have another form than `place` may say.
 
     Raises:
         DataError: there is one.
@@ -224,7 +224,7 @@ def _check_forms(folder: Path, info: StoreInfo) -> None:
         found = info.arrays.get(name, ArraySpec(dtype, shape))
         if (found.dtype, found.shape) != (dtype, shape):
             raise DataError(
-                f"{folder / 'store.json'} says that {name} is {found.dtype} {found.shape} where images have "
+                f"{place} says that {name} is {found.dtype} {found.shape} where images have "
                 f"{info.size} pixels, expected {dtype} {shape}; make the data set again"
             )
 
