@@ -241,6 +241,32 @@ def test_damaged_shards_are_refused_by_name(shards: Path, tmp_path: Path) -> Non
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_mutated_shard_or_list_is_read_or_refused_and_nothing_else(shards: Path, tmp_path: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    whole = {name: (shards / name).read_bytes() for name in ("train-000004.tar", MANIFEST)}
+    refused = []
+    for number in range(60 if seed == 0 else 2000):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        content = {name: bytearray(data) for name, data in whole.items()}
+        chosen = content[MANIFEST if number % 4 == 0 else "train-000004.tar"]
+        for _ in range(random.integers(1, 30)):
+            chosen[random.integers(len(chosen))] = random.integers(256)
+        if number % 3 == 0:
+            del chosen[random.integers(len(chosen)) :]
+        for name, data in content.items():
+            (folder / name).write_bytes(data)
+        try:
+            store = ShardedStore(folder, "train", 32, ShardCache(folder / "cache"))
+            for name in store.arrays:
+                store.get(name, np.arange(len(store) - 8, len(store)))
+        except DataError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not [said for said in refused if "\n" in said]
+
+
 def test_paths_in_a_list_of_shards_are_refused(shards: Path, tmp_path: Path) -> None:
     listed = json.loads((shards / MANIFEST).read_text())
     listed["splits"]["train"]["shards"][0]["name"] = "../train-000000.tar"
