@@ -16,12 +16,13 @@ REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
 BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic
 
-.PHONY: help install demo test test-full lint format clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
+.PHONY: help install demo test test-full lint format docs clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
 help:
 	@echo "make demo       install, reconstruct the example images, write a gallery page"
 	@echo "make test       install, lint, type check, fast tests"
 	@echo "make test-full  make test and the slow tests"
+	@echo "make docs       build the documentation site in site/ (warnings are errors)"
 	@echo "make bench      all benchmarks, for hours (make bench-step and others: one; docs/performance.md)"
 	@echo "make format     format the code"
 	@echo "make audit      known weaknesses of the pinned packages, as advice"
@@ -47,6 +48,10 @@ test: lint
 
 test-full: lint
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS)
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 bench: $(addprefix bench-,$(BENCHMARKS)) bench-tables
 

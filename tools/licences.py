@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 PAGE = Path(__file__).parent.parent / "docs" / "licences.md"
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
-FOR_DEVELOPERS = frozenset({"test"})
+FOR_DEVELOPERS = frozenset({"docs", "test"})
 """Extras whose packages are not handed on to anyone."""
 OF_GPU_BUILDS = ("nvidia-", "cuda-", "triton")
 """Packages that PyTorch's builds for NVIDIA's GPUs bring along; they are not on the page, see its text."""

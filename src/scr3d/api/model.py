@@ -38,7 +38,7 @@ class Model:
         network: the networks, in evaluation mode; a torch module.
         name: `shipped`, or where it was loaded from.
 
-    Example:
+    Examples:
         >>> import scr3d
         >>> model = scr3d.load()
         >>> result = model.reconstruct("examples/head-01.png")
@@ -198,7 +198,7 @@ def load(path: str | Path | None = None, device: torch.device | str = "cpu") -> 
         CheckpointError: there is no model, it is damaged, or of another version.
         ConfigError: the device is not there.
 
-    Example:
+    Examples:
         >>> import scr3d
         >>> scr3d.load()
         Model(name='shipped', size=64)

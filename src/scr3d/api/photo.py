@@ -32,7 +32,7 @@ def read_photo(photo: Photo) -> Float[np.ndarray, "height width 3"]:
     Raises:
         DataError: the file cannot be read, or the array has another form, type or range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> read_photo(np.full((40, 30), 255, np.uint8)).shape
         (40, 30, 3)

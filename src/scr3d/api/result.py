@@ -37,7 +37,7 @@ class PhotoReconstruction:
         sample: the reconstruction with all that its files tell of it.
         network: the model that made it.
 
-    Example:
+    Examples:
         >>> import scr3d
         >>> result = scr3d.load().reconstruct("examples/head-01.png")
         >>> result
