@@ -59,7 +59,7 @@ def hooks() -> ModuleType:
 
 
 def test_links_out_of_the_pages_are_found_and_code_is_left_alone(hooks: ModuleType) -> None:
-    text = "[a](../results/x.json) [b](other.md#c) `[d](../e)`\n```\n[f](../g)\n```\n[h](https://x.org/i) ![j](images/k.png)"
+    text = "[a](../results/x.json) [b](other.md#c) `[d](../e)`\n```\n[f](../g)\n```\n[h](https://x.org) ![j](k.png)"
     assert hooks.outer_targets("page.md", text) == {"results/x.json"}
     assert hooks.outer_targets("index.md", "[a](NOTICE) [b](docs/data.md) [c](CONTRIBUTING.md)") == {"NOTICE"}
     assert hooks.in_site("results/recipe") == "repository/results/recipe/index.md"
