@@ -146,7 +146,6 @@ class MachineOptions:
     started, or one."""
     nodes: int = 1
     """Machines; each is given the same command, with MASTER_ADDR, MASTER_PORT and NODE_RANK in its environment."""
-
     shard_cache_gb: float = 20.0
     """Space for shards that are fetched from a URL, in gigabytes; four shards and those of validation should fit."""
 

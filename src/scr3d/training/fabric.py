@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
@@ -36,6 +37,23 @@ class Connected(DDPStrategy):
     def setup_module(self, module: Module) -> Module:  # type: ignore[override]
         """The module as it is."""
         return module
+
+    def _setup_distributed(self) -> None:
+        """Connect the processes.
+
+        After a restart, torchrun's store still holds the addresses of processes that have gone, and PyTorch 2.13 reads
+        them; so every attempt keeps its entries apart.
+        """
+        if not TorchElasticEnvironment.detect():
+            super()._setup_distributed()
+            return
+        self._set_world_ranks()
+        backend = self._process_group_backend = self._get_process_group_backend()
+        store, rank, size = next(iter(dist.rendezvous("env://", self.global_rank, self.world_size)))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        device = self.root_device if self.root_device.type != "cpu" else None
+        own = dist.PrefixStore(f"attempt_{attempt}", store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=self._timeout, device_id=device)
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None  # Fabric has chosen it
