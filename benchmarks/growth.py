@@ -117,7 +117,7 @@ def steps(arguments: argparse.Namespace, root: Path) -> dict[str, Any]:
         for size, batch in made
     ]
     for cell in made.values():
-        cell.writer.close()
+        cell.journal.close()
     series = {f"size, batch {arguments.at_batch}": ("size", "batch", arguments.at_batch)}
     series |= {f"batch, size {size}": ("batch", "size", size) for size in arguments.at_size}
     slopes = {}

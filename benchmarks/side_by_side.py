@@ -65,7 +65,7 @@ def train(link: Connection, data: Path, out: Path, size: int, batch: int, thread
             made.train_step()
             steps += 1
         link.send(Work(steps, time.perf_counter() - start, time.process_time() - spent))
-    made.writer.close()
+    made.journal.close()
 
 
 def turn(links: dict[str, Connection], names: tuple[str, ...], seconds: float) -> list[Work]:

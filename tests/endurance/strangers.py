@@ -60,6 +60,7 @@ class Reader:
         damaged: names of the files that strangers may change; all of them, unless given.
         share: of the usual number of damaged files that there is time for.
         forgiving: nothing is refused: what cannot be read is left out, or shown as it was.
+        writes: it goes on with what it finds, so the folder is made anew each time.
     """
 
     make: Callable[[Path], None]
@@ -67,6 +68,7 @@ class Reader:
     damaged: str = "**/*"
     share: float = 1.0
     forgiving: bool = False
+    writes: bool = False
 
 
 def picture(side: int = 24, channels: int = 3) -> np.ndarray:
@@ -378,7 +380,7 @@ def read_run(folder: Path, out: Path) -> None:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
     trainer = Trainer(train_config(folder))
-    trainer.writer.close()
+    trainer.journal.close()
     assert 0 <= trainer.step <= trainer.config.steps
     trainer.train_step()
 
@@ -509,20 +511,24 @@ READERS: dict[str, Reader] = {
     "store": Reader(make_store, read_store),
     "shards": Reader(make_shards, read_shards, share=0.5),
     "shards-of-others": Reader(make_foreign_shards, read_shards, "train-*.tar", share=0.5),
-    "shards-index": Reader(make_index, read_index, "cache/*.json", forgiving=True),
+    "shards-index": Reader(make_index, read_index, "cache/*.json", forgiving=True, writes=True),
     "prepared": Reader(make_prepared, read_prepared, "samples.csv", share=0.1),
-    "preparation": Reader(make_preparation, read_preparation, "set/parts/*", share=0.1),
-    "preparation-record": Reader(make_finished_preparation, read_preparation, "set/*.json"),
+    "preparation": Reader(make_preparation, read_preparation, "set/parts/*", share=0.1, writes=True),
+    "preparation-record": Reader(make_finished_preparation, read_preparation, "set/*.json", writes=True),
     "model": Reader(make_model, read_model_folder, share=0.2),
     "described": Reader(make_described, read_described, "**/*.json", share=0.2),
     "checkpoint": Reader(make_checkpoint, read_checkpoint),
-    "run": Reader(make_run, read_run, "run/**/*[ns]", share=0.05),
+    "run": Reader(make_run, read_run, "run/**/*[ns]", share=0.05, writes=True),
     "watched": Reader(make_watched, read_watched, forgiving=True),
     "output-record": Reader(make_output, read_output, forgiving=True),
     "search-result": Reader(make_kept, read_kept),
-    "search-database": Reader(make_search, read_search, "run/search.db", share=0.02),
+    "search-database": Reader(make_search, read_search, "run/search.db", share=0.02, writes=True),
     "search-journal": Reader(
-        partial(make_search, storage=JOURNAL), partial(read_search, storage=JOURNAL), "search.log", share=0.02
+        partial(make_search, storage=JOURNAL),
+        partial(read_search, storage=JOURNAL),
+        "search.log",
+        share=0.02,
+        writes=True,
     ),
     "benchmark": Reader(make_benchmark, read_benchmark),
 }

@@ -47,41 +47,40 @@ def names(folder: Path) -> set[str]:
 
 def check_reader(name: str, reader: Reader, root: Path, numbers: range) -> None:
     """Damage the files of a reader again and again; the same name and number always give the same damage."""
-    valid, place = root / "valid", root / "place"
-    valid.mkdir()
     # The reader is at home in `in` and may write to `out`; what lies around them stays as it is.
-    folder, out = place / "in", place / "out"
-    place.mkdir()
-    reader.make(folder_of(folder))
-    folder.rename(valid / "in")
-    targets = sorted(p.relative_to(valid / "in") for p in (valid / "in").glob(reader.damaged) if p.is_file())
+    valid, folder, out = root / "valid", root / "in", root / "out"
+    (root / "hostname").write_text("not yours")
+    folder.mkdir()
+    reader.make(folder)
+    shutil.copytree(folder, valid)
+    targets = sorted(p.relative_to(folder) for p in folder.glob(reader.damaged) if p.is_file())
     assert targets, "the pattern names none of the files"
-    refused = 0
+    there, refused = names(folder), 0
     for number in (-1, *numbers):
-        shutil.copytree(valid / "in", folder)
-        out.mkdir()
-        (place / "hostname").write_text("not yours")
+        out.mkdir(exist_ok=True)
+        target = None
         if number >= 0:
             draws = random.Random(f"{name}-{number}")
-            target = folder / draws.choice(targets)
-            target.write_bytes(damaged(target.name, target.read_bytes(), draws))
+            target = draws.choice(targets)
+            (folder / target).write_bytes(damaged(target.name, (valid / target).read_bytes(), draws))
         error = tried(name, number, reader, folder, out)
         if error is not None:
             assert number >= 0, f"the valid files of {name} are refused: {error}"
             assert str(error).isprintable(), f"{name} {number} says {str(error)!r}"
             assert 10 < len(str(error)) < 1100, f"{name} {number} says {str(error)!r}"
             refused += 1
-        around = {path.name for path in place.iterdir()}
-        assert around == {"in", "out", "hostname"}, f"{name} {number} has left {around}"
-        assert names(root) - {"place", "valid"} == {n for n in names(root) if n.startswith(("place/", "valid/"))}
-        for path in (folder, out):
-            shutil.rmtree(path)
+        around = {path.name for path in root.iterdir()}
+        assert around == {"in", "out", "valid", "hostname"}, f"{name} {number} has left {around}"
+        if reader.writes:
+            shutil.rmtree(folder)
+            shutil.copytree(valid, folder)
+        else:
+            assert names(folder) == there, f"{name} {number} has written to the folder that it reads"
+            if target is not None:
+                shutil.copyfile(valid / target, folder / target)
+        if any(out.iterdir()):
+            shutil.rmtree(out)
     assert refused or reader.forgiving, "not one damage was noticed"
-
-
-def folder_of(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def tried(name: str, number: int, reader: Reader, folder: Path, out: Path) -> Scr3dError | None:

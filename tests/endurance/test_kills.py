@@ -21,8 +21,7 @@ from scr3d.data.images import write_png8
 from scr3d.models import load_model
 
 pytestmark = pytest.mark.slow
-LEAST_KILLS = 3
-MOST_KILLS = 6
+TRIES = 6
 SIZES = ("--size", "32", "--width", "4", "--batch-size", "4", "--validation-images", "8", "--threads", "1")
 FLEETING = {"seconds", "machine"}
 """What a result says about the time it took."""
@@ -32,40 +31,43 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "scr3d.cli", *map(str, words)]
 
 
-def run_whole(words: Sequence[str]) -> float:
-    """Seconds that it takes."""
-    started = time.monotonic()
-    ended = subprocess.run(words, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    return time.monotonic() - started
+def run_whole(words: Sequence[str], begun: Path) -> tuple[float, float]:
+    """Seconds that it takes until the work itself has begun, and from there to the end.
+
+    Args:
+        words: the command.
+        begun: what is there from then on.
+    """
+    started, beginning = time.monotonic(), None
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        if beginning is None and begun.exists():
+            beginning = time.monotonic()
+        time.sleep(0.01)
+    assert process.returncode == 0
+    assert beginning is not None
+    return beginning - started, time.monotonic() - beginning
 
 
-def run_killed(words: Sequence[str], seconds: float, seed: str, begun: Path) -> None:
+def run_killed(words: Sequence[str], seconds: tuple[float, float], seed: str) -> None:
     """Kill the command and its children at random moments of its work, then let it come to its end.
 
     Args:
         words: the command.
-        seconds: that it takes when nobody kills it.
+        seconds: that it takes to begin, and to work, when nobody kills it.
         seed: of the moments.
-        begun: what is there when the work itself has begun; the time before does not count.
     """
     draws, kills = random.Random(seed), 0
-    while kills < MOST_KILLS:
+    beginning, working = seconds
+    for _ in range(TRIES):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        started = time.monotonic()
-        while process.poll() is None and not begun.exists() and time.monotonic() - started < 300:
-            time.sleep(0.02)
-        # From the second time on, what is there says nothing; the first part of the process's life is its imports.
-        left = draws.uniform(0, 0.4 * seconds) + (0.4 * seconds if kills else 0)
-        while process.poll() is None and left > 0:
-            time.sleep(0.02)
-            left -= 0.02
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        kills += 1
-    assert kills >= LEAST_KILLS or process.returncode == 0
+        try:
+            process.wait(beginning + draws.uniform(-0.2, 0.5) * working)
+            break  # it has come to its end between two kills
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
     assert kills, "it was never killed"
     ended = subprocess.run(words, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -81,8 +83,8 @@ def test_making_heads(tmp_path: Path) -> None:
     def words(name: str) -> list[str]:
         return command("data", "heads", "--count", 3000, "--size", 32, "--threads", 1, "--out", tmp_path / name)
 
-    seconds = run_whole(words("whole"))
-    run_killed(words("killed"), seconds, "heads", tmp_path / "killed" / "train" / "store.json")
+    seconds = run_whole(words("whole"), tmp_path / "whole" / "train" / "store.json")
+    run_killed(words("killed"), seconds, "heads")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -97,8 +99,8 @@ def test_preparing_photos(tmp_path: Path) -> None:
         options = ("--crop", "center", "--size", 32, "--threads", 1)
         return command("data", "prepare", photos, "--out", tmp_path / name, *options)
 
-    seconds = run_whole(words("whole"))
-    run_killed(words("killed"), seconds, "prepare", tmp_path / "killed" / "parts")
+    seconds = run_whole(words("whole"), tmp_path / "whole" / "parts")
+    run_killed(words("killed"), seconds, "prepare")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -114,8 +116,8 @@ def test_searching(heads: Path, tmp_path: Path) -> None:
             for t in record["trainings"]
         }
 
-    seconds = run_whole(words("whole"))
-    run_killed(words("killed"), seconds, "search", tmp_path / "killed" / "trials")
+    seconds = run_whole(words("whole"), tmp_path / "whole" / "trials")
+    run_killed(words("killed"), seconds, "search")
     whole, killed = trainings("whole"), trainings("killed")
     # A claim that died with its worker has a number, so candidates may be drawn in another order.
     assert len(killed) == len(whole) == 4
@@ -135,19 +137,19 @@ def test_a_benchmark(tmp_path: Path) -> None:
     def words(name: str) -> list[str]:
         folder = tmp_path / name
         places = ("--out", folder / "results", "--work", folder / "work", "--docs", folder / "docs")
-        options = ("--methods", "wu", "average-depth", "--stages", "rates", "table", "--jobs", 1)
+        options = ("--methods", "wu", "--stages", "rates", "--jobs", 1)
         return command("benchmark", "--protocol", "smoke", *options, *places)
 
     def records(name: str) -> dict[str, dict[str, Any]]:
         found = (tmp_path / name / "results").rglob("*.json")
-        read = {path.name: json.loads(path.read_text()) for path in found if path.parent.name in ("rates", "table")}
+        read = {path.name: json.loads(path.read_text()) for path in found if path.parent.name == "rates"}
         return {name: {k: without_folders(v) for k, v in r.items() if k not in FLEETING} for name, r in read.items()}
 
     def without_folders(value: Any) -> Any:
         text = json.dumps(value)
         return json.loads(text.replace("/killed/", "/").replace("/whole/", "/"))
 
-    seconds = run_whole(words("whole"))
-    run_killed(words("killed"), seconds, "benchmark", tmp_path / "killed" / "work" / "smoke")
+    seconds = run_whole(words("whole"), tmp_path / "whole" / "work" / "smoke")
+    run_killed(words("killed"), seconds, "benchmark")
     assert records("whole")
     assert records("killed") == records("whole")
