@@ -79,6 +79,7 @@ def write_report(config: BenchmarkConfig) -> list[Path]:
     expressiveness_section(page, config.out / "benchmark" / EXPRESSIVENESS)
     path = config.docs / f"{name}.md"
     text = "\n\n".join([*page.parts, BY_HAND]) + "\n" + kept_text(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())
     return [path, *page.written]
 
