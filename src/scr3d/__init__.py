@@ -9,10 +9,11 @@
     face.export("face.glb")
     model.intervene("face.jpg", do="light=from:other.jpg").after.image
 
-Training, search and evaluation are functions of the same configurations as the command line: `train(TrainConfig)`,
-`search_orders(SearchConfig)`, `evaluate(run, EvaluateConfig)`. The parts are usable by themselves: `scr3d.causal`,
-`scr3d.rendering`, `scr3d.geometry`, `scr3d.losses`, `scr3d.metrics`, `scr3d.search`, `scr3d.interventions`. Importing
-this package imports nothing heavy; what is asked for is imported then.
+Training, search, evaluation and benchmark are functions of the same configurations as the command line:
+`train(TrainConfig)`, `search_orders(SearchConfig)`, `evaluate(run, EvaluateConfig)`, `run_benchmark(BenchmarkConfig)`.
+The parts are usable by themselves: `scr3d.causal`, `scr3d.rendering`, `scr3d.geometry`, `scr3d.losses`,
+`scr3d.metrics`, `scr3d.search`, `scr3d.interventions`. Importing this package imports nothing heavy; what is asked for
+is imported then.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from scr3d.api.model import Model, load
     from scr3d.api.photo import Photo
     from scr3d.api.result import PhotoIntervention, PhotoReconstruction
+    from scr3d.benchmark.config import BenchmarkConfig
+    from scr3d.commands.benchmark import measure as run_benchmark
     from scr3d.errors import Scr3dError
     from scr3d.evaluation import Evaluation, evaluate
     from scr3d.evaluation_config import EvaluateConfig
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BenchmarkConfig": "benchmark.config",
     "FACTORS": "names",
     "EvaluateConfig": "evaluation_config",
     "Evaluation": "evaluation",
@@ -58,6 +62,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "load": "api.model",
     "reconstruct_files": "reconstruct",
+    "run_benchmark": "commands.benchmark:measure",
     "search_orders": "search.study:search",
     "train": "training.trainer",
 }
@@ -68,6 +73,7 @@ EXTRAS = {"search": "search"}
 
 __all__ = [
     "FACTORS",
+    "BenchmarkConfig",
     "EvaluateConfig",
     "Evaluation",
     "Factor",
@@ -88,6 +94,7 @@ __all__ = [
     "evaluate",
     "load",
     "reconstruct_files",
+    "run_benchmark",
     "search_orders",
     "train",
 ]

@@ -4,10 +4,15 @@ import torch
 
 from scr3d.causal import (
     PENALTIES,
+    AdditiveMixing,
     Attention,
+    ConcatMixing,
+    DynamicStructure,
+    LearnedStructure,
     MixingKind,
     Order,
     PenaltyKind,
+    RecursiveMixing,
     StaticStructure,
     StructureKind,
     WeightForm,
@@ -44,8 +49,8 @@ def test_the_mask_is_a_copy():
     assert structure(torch.zeros(1, 4, 2)).sum() == 0
 
 
-@pytest.mark.parametrize("mask", [torch.eye(4), torch.zeros(3, 3), 1 - torch.eye(4)])
-def test_a_mask_with_cycles_or_of_another_size_is_refused(mask):
+@pytest.mark.parametrize("mask", [torch.eye(4), torch.zeros(3, 4), 1 - torch.eye(4)])
+def test_a_mask_with_cycles_or_that_is_not_square_is_refused(mask):
     with pytest.raises(ConfigError, match="without cycles"):
         StaticStructure(mask)
 
@@ -197,3 +202,21 @@ def test_a_known_graph_is_found_again(penalty):
     structure.settle(0.3)
     assert torch.equal(structure.final_weights > 0, known > 0)
     torch.testing.assert_close(structure.final_weights, known, atol=0.1, rtol=0)
+
+
+def test_structures_and_mixings_take_any_number_of_factors():
+    """Other models have other factors than the four of an image."""
+    torch.manual_seed(0)
+    embeddings = torch.randn(2, 3, 8)
+    chain = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    free = LearnedStructure(1 - torch.eye(3))
+    assert free(embeddings).shape == (3, 3)
+    free.settle(0.1)
+    assert is_acyclic(free(embeddings))
+    for attention in Attention:
+        weights = DynamicStructure(chain, attention, 8)(embeddings)
+        assert ((weights > 0) <= (chain > 0)).all()
+        for mixing in (AdditiveMixing(), RecursiveMixing(), ConcatMixing(8, factors=3)):
+            assert mixing(embeddings, weights).shape == embeddings.shape
+    with pytest.raises(ConfigError, match="square matrix without cycles"):
+        StaticStructure(1 - torch.eye(3))

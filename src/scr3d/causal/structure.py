@@ -24,15 +24,17 @@ class StaticStructure(nn.Module):
     """A fixed mask: independent (all zero), all earlier factors of an order (dense), or edges given by hand.
 
     Raises:
-        ConfigError: the mask is not 4x4 or has a cycle.
+        ConfigError: the mask is not square or has a cycle.
     """
 
     mask: Tensor
 
-    def __init__(self, mask: Float[Tensor, "4 4"]):
+    def __init__(self, mask: Float[Tensor, "factor factor"]):
         super().__init__()
-        if mask.shape != (COUNT, COUNT) or not is_acyclic(mask):
-            raise ConfigError(f"a causal mask is a 4x4 matrix without cycles, mask[child, parent]; got {mask.tolist()}")
+        if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or not is_acyclic(mask):
+            raise ConfigError(
+                f"a causal mask is a square matrix without cycles, mask[child, parent]; got {mask.tolist()}"
+            )
         self.register_buffer("mask", mask.clone())
 
     def forward(self, embeddings: Float[Tensor, "batch factor embedding"]) -> Float[Tensor, "factor factor"]:
@@ -52,7 +54,7 @@ class LearnedStructure(nn.Module):
     settled: Tensor
     final_weights: Tensor
 
-    def __init__(self, mask: Float[Tensor, "4 4"], form: WeightForm = WeightForm.ABSOLUTE):
+    def __init__(self, mask: Float[Tensor, "factor factor"], form: WeightForm = WeightForm.ABSOLUTE):
         """Start from small random weights (absolute) or from weights near one half (low-rank)."""
         super().__init__()
         self.form = form
@@ -60,10 +62,10 @@ class LearnedStructure(nn.Module):
         self.register_buffer("settled", torch.tensor(False))
         self.register_buffer("final_weights", torch.zeros_like(mask))
         if form is WeightForm.ABSOLUTE:
-            self.free = nn.Parameter(0.1 * torch.randn(COUNT, COUNT))
+            self.free = nn.Parameter(0.1 * torch.randn(mask.shape))
         else:
-            self.child_factor = nn.Parameter(0.1 * torch.randn(COUNT, COUNT))
-            self.parent_factor = nn.Parameter(0.1 * torch.randn(COUNT, COUNT))
+            self.child_factor = nn.Parameter(0.1 * torch.randn(mask.shape))
+            self.parent_factor = nn.Parameter(0.1 * torch.randn(mask.shape))
 
     def learned_weights(self) -> Float[Tensor, "factor factor"]:
         """The weights as learned: |P|, or sigmoid(U V^T), where the mask has an edge."""
@@ -93,7 +95,7 @@ class DynamicStructure(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, mask: Float[Tensor, "4 4"], attention: Attention, embedding: int):
+    def __init__(self, mask: Float[Tensor, "factor factor"], attention: Attention, embedding: int):
         super().__init__()
         self.attention = attention
         self.register_buffer("mask", mask.clone())

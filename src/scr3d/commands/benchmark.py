@@ -21,17 +21,24 @@ EXTRA = "jsonschema", "optuna", "botorch", "gpytorch", "scipy"
 
 def run(args: list[str]) -> None:
     """Parse the options, print the plan, run it, and write the report."""
-    config = parse(BenchmarkConfig, args, "benchmark", ABOUT)
+    measure(parse(BenchmarkConfig, args, "benchmark", ABOUT))
+
+
+def measure(config: BenchmarkConfig) -> None:
+    """Print the plan, do what is left of it, and write the report.
+
+    Raises:
+        ConfigError: a package of the extra `bench` is missing, or the options contradict each other.
+    """
     try:
-        measure(config)
+        _measure(config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in EXTRA:
             raise
         raise ConfigError(f"scr3d benchmark needs {error.name}: pip install 'scr3d[bench]'") from error
 
 
-def measure(config: BenchmarkConfig) -> None:
-    """Print the plan, do what is left of it, and write the report."""
+def _measure(config: BenchmarkConfig) -> None:
     from scr3d.benchmark.expressiveness import measure_expressiveness
     from scr3d.benchmark.plan import plan
     from scr3d.benchmark.records import Results
