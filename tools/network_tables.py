@@ -116,9 +116,7 @@ def build(preset: Preset, size: int, width: int = 16) -> PhotoGeometricAutoencod
     The reference starts flat as in the papers, and so has no outline.
     """
     start = DepthStart.FLAT if preset is Preset.REFERENCE else DepthStart.BUMP
-    config = ModelConfig(
-        preset=preset, size=size, width=width, structure=StructureKind.INDEPENDENT, depth_start=start
-    )
+    config = ModelConfig(preset=preset, size=size, width=width, structure=StructureKind.INDEPENDENT, depth_start=start)
     return PhotoGeometricAutoencoder(config).to("meta").eval()
 
 
