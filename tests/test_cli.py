@@ -168,4 +168,4 @@ def test_threads_are_counted_from_one(
 
 def test_evaluate_names_a_missing_device(heads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ["evaluate", "--data", heads, "--out", tmp_path / "out", "--device", "cuda:9"]
-    assert "'cuda:9' is not available here" in error_line(*args, capsys=capsys)
+    assert "--device cuda:9: this machine has" in error_line(*args, capsys=capsys)

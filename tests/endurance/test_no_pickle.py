@@ -133,6 +133,6 @@ def test_feature_weights_set_no_bomb_off(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     for kind, content in bombs(marker).items():
         (tmp_path / "vgg16.pth").write_bytes(content)
-        with pytest.raises(CheckpointError, match="VGG16"):
+        with pytest.raises(CheckpointError, match="vgg16-397923af"):
             vgg16_features(tmp_path / "vgg16.pth")
         assert not marker.exists(), kind
