@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
+from scr3d.cli import INTERRUPTED
 from scr3d.commands.parsing import parse
 from scr3d.errors import ConfigError
 from scr3d.studio.config import StudioConfig
@@ -38,11 +40,17 @@ def run(args: list[str]) -> None:
             raise
         raise ConfigError(f"scr3d studio needs {error.name}: pip install 'scr3d[studio]'") from error
     from scr3d.studio.app import Studio
+    from scr3d.studio.ending import PATIENCE_SECONDS, leave, running_threads, second_interrupt_leaves
 
     studio = Studio(given.config, given.images)
     try:
         print(f"studio: {studio.address}  (Ctrl-C ends it)", flush=True)
         while True:
             time.sleep(3600)
-    finally:
-        studio.close()
+    except KeyboardInterrupt:
+        with second_interrupt_leaves(INTERRUPTED):
+            studio.close()
+            print("scr3d: interrupted", file=sys.stderr)
+            if running_threads(PATIENCE_SECONDS):
+                leave(INTERRUPTED)
+        raise SystemExit(INTERRUPTED) from None

@@ -47,6 +47,7 @@ class Studio:
         self.sessions: dict[int, Session] = {}
         self._places: set[int] = set()
         self._lock = threading.Lock()
+        self._closed = False
         self.server = start_server(config.host, config.port, "scr3d studio")
         set_initial_view(self.server)
         self.server.on_client_connect(self._connected)
@@ -60,12 +61,14 @@ class Studio:
         return f"http://{shown}:{self.server.get_port()}"
 
     def close(self) -> None:
-        """Stop listening and end all sessions."""
-        self.server.stop()
+        """Stop listening and end all sessions; each ends after the job at hand, which is not waited for."""
         with self._lock:
+            self._closed = True
             sessions, self.sessions = list(self.sessions.values()), {}
+        # First what is computed, so that it ends while viser takes leave of the browsers.
         for session in sessions:
             session.close()
+        self.server.stop()
 
     def _connected(self, client: viser.ClientHandle) -> None:
         config = self.shared.config
@@ -73,6 +76,8 @@ class Studio:
             disconnect(self.server, client)
             return
         with self._lock:
+            if self._closed:
+                return
             full = len(self._places) >= config.browsers
             if not full:
                 self._places.add(client.client_id)
@@ -87,8 +92,8 @@ class Studio:
             with self._lock:
                 self.sessions[client.client_id] = session
         finally:
-            # A browser that has gone meanwhile has been told of before its session was there.
-            if client.client_id not in self.server.get_clients():
+            # What has ended meanwhile, the browser or the studio, has done so before this session was there.
+            if self._closed or client.client_id not in self.server.get_clients():
                 self._disconnected(client)
 
     def _disconnected(self, client: viser.ClientHandle) -> None:

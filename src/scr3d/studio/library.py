@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scr3d.errors import CheckpointError
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+from scr3d.models.hub import is_hub_name
 from scr3d.models.io import find_model, load_model
 
 SHIPPED = "shipped with scr3d"
@@ -93,13 +94,14 @@ def name_models(models: tuple[Path, ...]) -> dict[str, Path | None]:
     """
     named: dict[str, Path | None] = {}
     for path in models:
-        find_model(path)
+        folder = find_model(path)
         resolved = path.resolve()
         base = resolved.parent.name if resolved.name in ("best", "last") else resolved.name
         name, number = base, 1
         while name in named:
             number += 1
             name = f"{base} ({number})"
-        named[name] = path
+        # A run may train on; a model of the hub stays what it was when the page was opened.
+        named[name] = folder if is_hub_name(path) else path
     named[SHIPPED] = None
     return named
