@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,15 @@ def test_the_pages_show_the_recorded_scores(record: dict) -> None:
     cell = f"{row['side_e2']['mean']:.3f} ± {row['side_e2']['std']:.3f} | {row['mad_deg']['mean']:.3f}"
     for page in ("README.md", "docs/model-card.md"):
         assert cell in (ROOT / page).read_text()
+
+
+def test_the_scores_by_group_are_those_of_the_record(record: dict) -> None:
+    groups = json.loads((ROOT / "results" / "shipped-model" / "groups.json").read_text())["groups"]
+    for name, row in record["groups"].items():
+        found = groups.get(name) or groups[f"mostly {name}"]
+        assert found["heads"] == row["count"]
+        assert (found["side_e2"], found["mad_deg"]) == pytest.approx((row["side_e2"], row["mad_deg"]), rel=1e-4)
+    sys.path.insert(0, str(ROOT / "tools"))
+    from group_table import table
+
+    assert table() in (ROOT / "docs" / "responsible-use.md").read_text()

@@ -12,6 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
+import group_table
 from scr3d.evaluation import EvaluateConfig, evaluate
 from scr3d.models import load_model, save_model, shipped_model
 from scr3d.models.io import find_model, read_description
@@ -32,6 +33,7 @@ def main() -> None:
     shutil.rmtree(RESULTS / "data", ignore_errors=True)
     print(evaluation.table())
     write_pages()
+    group_table.main(given.data)
 
 
 def public(provenance: dict) -> dict:

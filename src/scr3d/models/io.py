@@ -15,10 +15,10 @@ from scr3d.errors import CheckpointError, ConfigError
 from scr3d.files import MALFORMED, atomic_folder, read_json, write_bytes, write_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.config import ModelConfig
+from scr3d.models.migration import VERSION, migrate
 from scr3d.serialization import from_json, to_json
 
 FORMAT = "scr3d-model"
-VERSION = 1
 
 
 def shipped_model() -> Path:
@@ -55,7 +55,7 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
         The model in evaluation mode, in float32.
 
     Raises:
-        CheckpointError: there is no model, it is damaged, or of another version.
+        CheckpointError: there is no model, it is damaged, or of a version that cannot be read.
     """
     folder = find_model(path)
     config, weights = read_model(folder)
@@ -69,10 +69,10 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
 
 
 def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Configuration and weights (in float32) of a model folder.
+    """Configuration and weights (in float32) of a model folder, of this version or an earlier one.
 
     Raises:
-        CheckpointError: a file is missing, damaged, or of another version.
+        CheckpointError: a file is missing, damaged, or of a version that cannot be read.
     """
     description = read_description(folder)
     try:
@@ -107,17 +107,21 @@ def find_model(path: Path | str | None) -> Path:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """The content of `model.json`.
+    """The content of `model.json`, as this version would have written it.
 
     Raises:
-        CheckpointError: it is missing, damaged or of another version.
+        CheckpointError: it is missing, damaged or of a version that cannot be read.
     """
     path = folder / "model.json"
     try:
         description = read_json(path)
-        found = (description["format"], description["version"])
+        kind, version, model = description["format"], description["version"], description["model"]
     except (OSError, *MALFORMED) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if found != (FORMAT, VERSION):
-        raise CheckpointError(f"{path} is of format {found[0]} {found[1]}, this program reads {FORMAT} {VERSION}")
+    if kind != FORMAT or version not in range(1, VERSION + 1):
+        raise CheckpointError(
+            f"{path} is of format {kind} {version}, this program reads {FORMAT} 1 to {VERSION}; use a newer scr3d"
+        )
+    if isinstance(model, dict):
+        description["model"] = migrate(model, version, str(path))
     return description

@@ -18,13 +18,12 @@ import scr3d
 from scr3d.causal import LearnedStructure, StructureKind
 from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, ProcessLostError, StoppedError
-from scr3d.files import read_json, write_json
 from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
 from scr3d.runtime import keep_freed_memory, use_threads
-from scr3d.serialization import from_json, to_json
+from scr3d.serialization import to_json
 from scr3d.training.average import running_average
 from scr3d.training.batches import TrainingData
 from scr3d.training.checkpoint import (
@@ -37,7 +36,7 @@ from scr3d.training.checkpoint import (
     save_checkpoint,
 )
 from scr3d.training.collapse import find_collapse
-from scr3d.training.config import MachineOptions, TrainConfig, comparable, different_options
+from scr3d.training.config import MachineOptions, TrainConfig
 from scr3d.training.fabric import group_of, make_fabric
 from scr3d.training.graph import GraphLearner
 from scr3d.training.joint import JointGradients, check_replicas, only_run
@@ -46,6 +45,7 @@ from scr3d.training.objective import TrainingObjective
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import no_bar, progress_bar
+from scr3d.training.run_file import check_run_file, write_run_file
 from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, Warnings, save_bad_batch
 from scr3d.training.validation import validate
 
@@ -291,19 +291,9 @@ class Trainer:
     def _open_run(self) -> None:
         out = self.config.out
         out.mkdir(parents=True, exist_ok=True)
-        path = out / "config.json"
-        if path.exists():
-            try:
-                found = from_json(TrainConfig, read_json(path), str(path))
-            except ValueError as error:
-                raise ConfigError(f"{path} is damaged ({error}); put it back, or train in another --out") from error
-            if comparable(found) != comparable(self.config):
-                changed = different_options(comparable(found), comparable(self.config))
-                raise ConfigError(
-                    f"{out} holds a run with other options ({changed}); give the same ones to go on, or another --out"
-                )
+        check_run_file(self.config)
         if self.group.first:
-            write_json(path, to_json(self.config))
+            write_run_file(self.config)
         self._restore_newest()
         self.journal = Journal(out, self.images_seen, writes=self.group.first)
 
