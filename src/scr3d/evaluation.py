@@ -22,6 +22,7 @@ from scr3d.evaluation_config import EvaluateConfig
 from scr3d.files import write_bytes, write_json
 from scr3d.metrics import DepthScores, correlation, depth_scores
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+from scr3d.models.hub import is_hub_name
 from scr3d.models.io import find_model, load_model, read_description
 from scr3d.processes import ALONE, Group
 from scr3d.runtime import find_device, use_threads
@@ -74,7 +75,10 @@ def evaluate(run: Path | None, config: EvaluateConfig, group: Group = ALONE) -> 
     use_threads(config.threads)
     folder = find_model(run)
     model = load_model(run, find_device(config.device) if group.size == 1 else group.device)
-    out = config.out or (Path("evaluation") if run is None else Path(run) / "evaluation") / config.split
+    out = (
+        config.out
+        or (Path("evaluation") if run is None or is_hub_name(run) else Path(run) / "evaluation") / config.split
+    )
     data, train = group.first_then_others(lambda: open_data(config, model.config.size, out / "data"))
     rows: dict[str, DepthScores] = {}
     comparison, errors = score_model(model, data, config, group)

@@ -16,7 +16,8 @@ class EvaluateConfig:
     split: Literal["train", "val", "test"] = "test"
     """Which split."""
     out: Path | None = None
-    """Folder of scores.json, scores.csv and table.txt; without it, evaluation/<split> in the run's folder."""
+    """Folder of scores.json, scores.csv and table.txt; without it, evaluation/<split> in the run's folder (for the
+    shipped model and those of the hub, here)."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     threads: int = 0

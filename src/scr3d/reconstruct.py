@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from scr3d.errors import ConfigError, DataError
 from scr3d.export.options import Animation, Crop, Output, ReconstructOptions, Texture
+from scr3d.models.hub import written_name
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +156,7 @@ def reconstruct_files(
     console, start, run = Console(), time.monotonic(), _Run()
     paths = _expand(images, run)
     _check_out(out)
-    name = "shipped" if model is None else str(model)
+    name = "shipped" if model is None else written_name(model)
     if paths:
         from scr3d.models.io import load_model
         from scr3d.runtime import find_device, use_threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,7 +22,8 @@ from scr3d.interventions.report import Request
 from scr3d.interventions.spec import build, check_specs, parse_spec, written
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
 from scr3d.models.config import ModelConfig
-from scr3d.models.io import load_model
+from scr3d.models.hub import fetch, is_hub_name, written_name
+from scr3d.models.io import find_model, load_model, read_description
 from scr3d.photos.explain import explain_squares
 from scr3d.photos.look import Found, squares_of
 from scr3d.runtime import find_device
@@ -37,6 +39,7 @@ class Model:
     Attributes:
         network: the networks, in evaluation mode; a torch module.
         name: `shipped`, or where it was loaded from.
+        provenance: how it was made and what it scores, plain JSON values.
 
     Examples:
         >>> import scr3d
@@ -49,6 +52,7 @@ class Model:
 
     network: PhotoGeometricAutoencoder
     name: str = field(default="own")
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Model(name={self.name!r}, size={self.size})"
@@ -157,6 +161,82 @@ class Model:
         after = with_result(before, single(result.after.reconstruction, 0))
         return PhotoIntervention(result, request, before, after, image[0].cpu())
 
+    def save_pretrained(self, folder: str | Path, *, half: bool = False, license: str | None = None) -> Path:
+        """Write the model as a folder that `scr3d.load` and every `--model` take; returns where it is.
+
+        It holds model.json, weights.safetensors and a card, README.md. Paths of the machine that trained the model are
+        left out of model.json.
+
+        Args:
+            folder: new, empty, or that of a model, which is replaced; a README.md that is there is kept.
+            half: store the weights in float16: half the size, errors of a thousandth.
+            license: of the weights, for the card, in the hub's words: `mit`, `cc-by-4.0`, ...
+
+        Raises:
+            ConfigError: the folder holds other things, or nothing can be written there.
+
+        Examples:
+            >>> import tempfile
+            >>> import scr3d
+            >>> folder = scr3d.load().save_pretrained(tempfile.mkdtemp(), license="mit")
+            >>> sorted(path.name for path in folder.iterdir())
+            ['README.md', 'model.json', 'weights.safetensors']
+            >>> scr3d.Model.from_pretrained(folder).size
+            64
+        """
+        from scr3d.api.sharing import write_shared
+
+        write_shared(Path(folder), self, half, license)
+        return Path(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Model:
+        """Load a model from a folder, or from the Hugging Face hub (`pip install 'scr3d[hub]'`).
+
+        Args:
+            name: a folder, or `hf://owner/name`. Without `hf://` a name is that of a folder, always: `runs/mine` is
+                never looked for on the hub.
+            revision: branch, tag or commit on the hub; also written `hf://owner/name@revision`.
+            token: of the hub; without it, the one of `hf auth login` or `HF_TOKEN`.
+            device: cpu, cuda or cuda:N.
+
+        Raises:
+            CheckpointError: there is no model, it is damaged or of another version, or the hub cannot be reached.
+            ConfigError: the device is not there, the extra is not installed, or a revision is given for a folder.
+        """
+        if is_hub_name(name):
+            return _opened(fetch(name, revision, token), written_name(name), device)
+        if revision is not None or token is not None:
+            raise ConfigError(f"{name} is a folder; a revision and a token belong to hf://owner/name")
+        return load(name, device)
+
+    def push_to_hub(self, repository: str, *, half: bool = False, license: str | None = None, **options: Any) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub (`pip install 'scr3d[hub]'`).
+
+        Args:
+            repository: `owner/name`; made if it is not there.
+            half: see `save_pretrained`.
+            license: see `save_pretrained`.
+            **options: of the hub's mixin: private, token, branch, create_pr, commit_message.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            CheckpointError: the hub refuses, or cannot be reached.
+            ConfigError: the name is not of this form, or the extra is not installed.
+        """
+        from scr3d.api.sharing import push
+
+        return push(self, repository, half, license, options)
+
     def _squares(self, photo: Photo, crop: Crop | str) -> list[Found]:
         """The squares of a photo, the largest face first."""
         if str(crop) not in list(Crop):
@@ -190,8 +270,8 @@ def load(path: str | Path | None = None, device: torch.device | str = "cpu") -> 
     """Load a model for use.
 
     Args:
-        path: a model folder, or a run folder (its best model is taken); None takes the shipped model, which knows
-            faces.
+        path: a model folder, a run folder (its best model is taken), or `hf://owner/name` on the Hugging Face hub; None
+            takes the shipped model, which knows faces.
         device: cpu, cuda or cuda:N.
 
     Raises:
@@ -203,4 +283,9 @@ def load(path: str | Path | None = None, device: torch.device | str = "cpu") -> 
         >>> scr3d.load()
         Model(name='shipped', size=64)
     """
-    return Model(load_model(path, find_device(device)), SHIPPED if path is None else str(path))
+    return _opened(find_model(path), SHIPPED if path is None else written_name(path), device)
+
+
+def _opened(folder: Path, name: str, device: torch.device | str) -> Model:
+    network = load_model(folder, find_device(device))
+    return Model(network, name, read_description(folder).get("provenance") or {})

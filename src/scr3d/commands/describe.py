@@ -29,7 +29,7 @@ class DescribeArgs:
     """Options of `scr3d describe`."""
 
     model: tyro.conf.Positional[Path | None] = None
-    """Run or model folder; without it, the model that comes with scr3d."""
+    """Run or model folder, or hf://owner/name; without it, the model that comes with scr3d."""
     images: tuple[Path, ...] = ()
     """Photos, or folders of photos, over which the graphs of a dynamic structure are summed up."""
     data: Path | None = None

@@ -19,7 +19,7 @@ class EvaluateArgs:
     options: EvaluateConfig
     """What is scored and where the results go."""
     run: tyro.conf.Positional[Path | None] = None
-    """Run or model folder; without it, the model that comes with scr3d."""
+    """Run or model folder, or hf://owner/name; without it, the model that comes with scr3d."""
     machines: MachineOptions = field(default_factory=MachineOptions)
     """What it uses of its machines."""
 

@@ -39,7 +39,7 @@ class InterveneArgs:
     """FACTOR=from:IMAGE, light=ambient:A,diffuse:D,x:SLOPE,y:SLOPE, depth=scale:FACTOR or
     view=yaw:DEG,pitch:DEG,roll:DEG,x:SHIFT,y:SHIFT,z:SHIFT; of light and view, what is left out stays."""
     model: Path | None = None
-    """Run or model folder; without it, the model that comes with scr3d."""
+    """Run or model folder, or hf://owner/name; without it, the model that comes with scr3d."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     seed: int = 0
@@ -57,6 +57,7 @@ def run(args: list[str]) -> None:
 
     import torch
 
+    from scr3d.models.hub import written_name
     from scr3d.models.io import load_model
     from scr3d.runtime import find_device
 
@@ -68,7 +69,7 @@ def run(args: list[str]) -> None:
 
     with torch.no_grad():
         result = intervene(model, image, interventions)
-    name = "shipped" if given.model is None else str(given.model)
+    name = "shipped" if given.model is None else written_name(given.model)
     texts, labels = [spec.text for spec in specs], [spec.label for spec in specs]
     request = Request(given.image.name, name, model.config, interventions, texts, labels)
     write_intervention(out, image[0], request, result)

@@ -21,7 +21,7 @@ class ReconstructArgs:
     out: Path
     """Folder of the results."""
     model: Path | None = None
-    """Run or model folder; without it, the model that comes with scr3d."""
+    """Run or model folder, or hf://owner/name; without it, the model that comes with scr3d."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     threads: int = 0

@@ -15,6 +15,7 @@ from scr3d.errors import CheckpointError, ConfigError
 from scr3d.files import MALFORMED, atomic_folder, read_json, write_bytes, write_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.config import ModelConfig
+from scr3d.models.hub import OWNER_AND_NAME, PREFIX, fetch, is_hub_name, written_name
 from scr3d.models.migration import VERSION, migrate
 from scr3d.serialization import from_json, to_json
 
@@ -91,18 +92,25 @@ def read_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
 
 def find_model(path: Path | str | None) -> Path:
-    """The model folder that a path names.
+    """The model folder that a path names, or `hf://owner/name` on the Hugging Face hub, which is fetched.
 
     Raises:
         CheckpointError: there is none.
+        ConfigError: a model on the hub needs an extra that is not installed, or its name is written otherwise.
     """
     if path is None:
         return shipped_model()
+    name, hint = written_name(path), ""
+    if is_hub_name(path):
+        path = fetch(path)
+    elif not Path(path).exists() and OWNER_AND_NAME.fullmatch(name):
+        hint = f"; a model on the Hugging Face hub is written {PREFIX}{name}"
     for folder in (Path(path), Path(path) / "best"):
         if (folder / "model.json").is_file():
             return folder
     raise CheckpointError(
-        f"{path} holds no model: expected a model folder (model.json, weights.safetensors) or a run folder with best/"
+        f"{name} holds no model: expected a model folder (model.json, weights.safetensors) or a run folder with best/"
+        + hint
     )
 
 

@@ -46,8 +46,8 @@ class StudioConfig:
     port: int = 8080
     """Port to listen on; the next free one if it is taken, any free one for 0."""
     model: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """Run or model folder; can be repeated, the first is shown and all can be compared. Without it, the model that
-    comes with scr3d."""
+    """Run or model folder, or hf://owner/name; can be repeated, the first is shown and all can be compared.
+    Without it, the model that comes with scr3d."""
     runs: Path | None = None
     """Folder of training runs and searches to watch; their models can be compared as well."""
     device: str = "cpu"

@@ -101,7 +101,7 @@ class TrainConfig:
     vgg16_file: Path | None = None
     """torchvision's vgg16-397923af.pth; without it, vgg16 is downloaded."""
     start_from: Path | None = None
-    """Run or model folder to take weights from; one of half the size is grown."""
+    """Run or model folder, or hf://owner/name, to take weights from; one of half the size is grown."""
     validate_every: int = 50_000
     """Images between validations (and checkpoints)."""
     validation_images: int = 512
