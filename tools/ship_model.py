@@ -12,6 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
+import doctor_expectation
 import group_table
 from scr3d.evaluation import EvaluateConfig, evaluate
 from scr3d.models import load_model, save_model, shipped_model
@@ -30,6 +31,7 @@ def main() -> None:
     provenance = public(read_description(find_model(given.run))["provenance"])
     save_model(shipped_model(), load_model(given.run), provenance, half=True)
     evaluation = evaluate(None, EvaluateConfig(data=given.data, out=RESULTS))
+    doctor_expectation.main()
     shutil.rmtree(RESULTS / "data", ignore_errors=True)
     print(evaluation.table())
     write_pages()

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from scr3d.errors import ConfigError, ElsewhereError, Scr3dError, StoppedError
+from scr3d.offline import OPTION as OFFLINE
+from scr3d.offline import go_offline, is_offline
 
 COMMANDS = {
     "reconstruct": "turn photos into depth, normals, albedo, light, meshes and a gallery page",
@@ -19,6 +21,7 @@ COMMANDS = {
     "evaluate": "score a run against the truth, next to the baselines",
     "benchmark": "measure every row of the paper's table side by side",
     "data": "make, prepare, check or export data sets",
+    "doctor": "say what this installation has, whether it works, and what to do",
 }
 USER_ERROR = 2
 START_AGAIN = 75
@@ -37,6 +40,9 @@ ADVICE = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; an error that the user can act on is one line on the error output and exit code 2."""
     args = list(sys.argv[1:] if argv is None else argv)
+    if OFFLINE in args:
+        args = [word for word in args if word != OFFLINE]
+        go_offline()
     if not args or args[0] in ("-h", "--help"):
         print(usage())
         return
@@ -45,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         print(f"scr3d {scr3d.__version__}")
         return
+    if is_offline():
+        go_offline()
     try:
         if args[0] not in COMMANDS:
             raise ConfigError(f"there is no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
@@ -56,6 +64,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(USER_ERROR) from None
     except Scr3dError as error:
         print(f"scr3d: {error}", file=sys.stderr)
+        raise SystemExit(USER_ERROR) from None
+    except ModuleNotFoundError as error:
+        missing = (error.name or "scr3d").partition(".")[0]
+        if missing == "scr3d":
+            raise
+        print(
+            f"scr3d: the package {missing} is missing; `pip install scr3d` brings it, `scr3d doctor` says more",
+            file=sys.stderr,
+        )
         raise SystemExit(USER_ERROR) from None
     except OSError as error:
         if error.errno not in ADVICE:
@@ -72,7 +89,14 @@ def usage() -> str:
     """The overview that `scr3d --help` prints."""
     lines = [f"  {name:12} {about}" for name, about in COMMANDS.items()]
     return "\n".join(
-        ["usage: scr3d COMMAND [options]", "", *lines, "", "scr3d COMMAND --help lists the options of a command."]
+        [
+            "usage: scr3d COMMAND [options]",
+            "",
+            *lines,
+            "",
+            "scr3d COMMAND --help lists the options of a command.",
+            "--offline, with any command: nothing is fetched from or sent to other machines.",
+        ]
     )
 
 

@@ -30,6 +30,14 @@ class CheckpointError(Scr3dError):
     """A checkpoint is missing, damaged, of another version or of another model."""
 
 
+class OfflineError(Scr3dError):
+    """Something needs the network, which was forbidden."""
+
+
+class ExportError(Scr3dError):
+    """A file that was written for other programs does not compute what the model does."""
+
+
 class CollapseError(Scr3dError):
     """Training has reached a state from which it does not return."""
 

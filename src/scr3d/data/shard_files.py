@@ -16,11 +16,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from scr3d.errors import ConfigError, DataError
+from scr3d.errors import ConfigError, DataError, OfflineError
 from scr3d.files import MALFORMED, atomic_path, read_json, write_bytes
+from scr3d.offline import refuse_offline
 
 DEFAULT_CACHE_BYTES = 20 * 10**9
 SMALL_BYTES = 2**28
+LOCAL_PROTOCOLS = ("file://", "local://", "memory://")
 LARGEST_BYTES = 2**43
 """Of a shard; also what file systems hold at most in a file."""
 INDEX_VERSION = 1
@@ -83,10 +85,12 @@ def _open_remote(place: str) -> Iterator[Any]:
     """A remote file, opened for reading; what its protocol reports becomes a `DataError`, but for a missing file."""
     import fsspec
 
+    if not place.startswith(LOCAL_PROTOCOLS):
+        refuse_offline(f"fetching {place}")
     try:
         with fsspec.open(place, "rb") as file:
             yield file
-    except (FileNotFoundError, DataError):
+    except (FileNotFoundError, DataError, OfflineError):
         raise
     except OSError as error:
         if error.errno == errno.ENOSPC:  # here, not there

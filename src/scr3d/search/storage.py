@@ -13,10 +13,12 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from scr3d.errors import ConfigError
 from scr3d.files import MALFORMED, parse_json
+from scr3d.offline import is_local, refuse_offline
 
 DATABASE = "search.db"
 JOURNAL = "journal:"
@@ -139,6 +141,9 @@ class Journal(JournalFileBackend):
 
 
 def _database(url: str) -> BaseStorage:
+    host = make_url(url).host or ""
+    if not is_local(host):
+        refuse_offline(f"the storage {shown(url)}")
     for attempt in range(1, OPEN_ATTEMPTS + 1):
         try:
             return RDBStorage(url, engine_kwargs=_engine_options(url))

@@ -20,6 +20,7 @@ from torch.nn import Module
 
 from scr3d.cli import START_AGAIN
 from scr3d.errors import ConfigError
+from scr3d.offline import refuse_offline
 from scr3d.processes import Group
 from scr3d.training.config import MachineOptions, TrainConfig
 
@@ -99,6 +100,7 @@ def make_fabric(config: TrainConfig, options: MachineOptions | None = None) -> F
 
     Raises:
         ConfigError: the device does not exist, or the processes are others than were started.
+        OfflineError: several machines are asked for, and the network is forbidden.
     """
     fabric = connect(config.device, config.threads, options, config.precision)
     if config.deterministic:
@@ -139,6 +141,8 @@ def connect(
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # each process would say that it is there
         if index:
             raise ConfigError(f"--device {device} is one device, {here * nodes} processes are asked for; use cuda")
+        if nodes > 1:
+            refuse_offline(f"training on {nodes} machines")
         if accelerator == "cuda" and here > count:
             raise ConfigError(f"{here} processes need a CUDA device each, this machine has {count}; start {count}")
         strategy = {"strategy": Connected(), "num_nodes": nodes}
