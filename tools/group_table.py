@@ -1,6 +1,6 @@
 """Scores of the shipped model by group of heads, into results/shipped-model/groups.json and docs/responsible-use.md.
 
-    python tools/group_table.py --data DATA        # data: the built-in heads, whose test split says who is who
+python tools/group_table.py --data DATA        # data: the built-in heads, whose test split says who is who
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from PIL import Image, ImageFilter
 
 from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter
 from scr3d.errors import ConfigError, DataError
-from scr3d.photos.check import Level, check
+from scr3d.photos.check import check
 from scr3d.photos.quality import measure
+from scr3d.photos.readiness import Level
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scr3d.cli import main
-from scr3d.commands.search import without_launch
+from scr3d.commands.search import run, without_launch
 from scr3d.errors import ConfigError
 from scr3d.search.launch import Worker, fault_of, launch, make_executor
 from scr3d.search.launch_config import LaunchOptions
@@ -46,7 +46,7 @@ def test_impossible_jobs_are_refused() -> None:
 
 
 def test_a_worker_whose_time_is_up_is_submitted_again_as_it_was() -> None:
-    worker = Worker(["--data", "x"])
+    worker = Worker(run, ["--data", "x"])
     assert worker.checkpoint().function == worker
 
 
@@ -59,7 +59,7 @@ def test_a_job_that_dies_has_a_fault_and_a_worker_says_its_own(tmp_path: Path) -
             raise RuntimeError("first line\nkilled by signal 9\n")
 
     assert fault_of(Died()) == "job 7: killed by signal 9; see 7.err"
-    said = Worker(["--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "out"), "--device", "cpu"])()
+    said = Worker(run, ["--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "out"), "--device", "cpu"])()
     assert "expected a folder of images or a data store" in said
 
 
@@ -78,5 +78,6 @@ def test_two_jobs_share_a_search(heads: Path, tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.slow
 def test_jobs_that_all_fail_are_reported(tmp_path: Path) -> None:
     options = LaunchOptions(workers=1, launcher="local", job_cpus=1)
+    nothing = Worker(run, ["--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")])
     with pytest.raises(ConfigError, match="no worker came to the end of the search; the first: job"):
-        launch(["--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "out")], tmp_path / "jobs", options)
+        launch(nothing, tmp_path / "jobs", options)

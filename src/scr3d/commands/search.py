@@ -46,9 +46,9 @@ def run(args: list[str]) -> None:
             raise
         raise ConfigError(f"scr3d search needs {error.name}: pip install 'scr3d[search]'") from error
     if given.launch.workers:
-        from scr3d.search.launch import launch
+        from scr3d.search.launch import Worker, launch
 
-        launch(without_launch(args), config.folder / "jobs", given.launch)
+        launch(Worker(run, without_launch(args)), config.folder / "jobs", given.launch)
     report = search(config, works=not given.launch.workers)
     print(report.text())
     print(f"\n{config.folder / 'report.html'} shows it; the runs are in {config.folder / 'trials'}")

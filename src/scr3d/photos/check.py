@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,12 @@ from scr3d.data.images import resize
 from scr3d.data.store import SPLITS, Store, is_store
 from scr3d.errors import ConfigError, DataError
 from scr3d.files import MALFORMED
+from scr3d.photos.check_page import write_page
 from scr3d.photos.crop import face_angles_deg
 from scr3d.photos.detect import find_faces
 from scr3d.photos.duplicates import group_by_hash, perceptual_hash
 from scr3d.photos.quality import Quality, measure
+from scr3d.photos.readiness import EXAMPLES, Finding, Level, Readiness
 from scr3d.photos.selection import SAME_SQUARE
 
 BLOCK = 256
@@ -26,77 +27,12 @@ ALIKE_BY_CHANCE = 0.001
 FACES_LOOKED_FOR = 200
 """Images in which faces are looked for where nothing is known about their views."""
 FACE_SIDE_PX = 128
-EXAMPLES = 12
 DARK, BRIGHT = 0.15, 0.85
 FLAT_CONTRAST = 0.06
 CLIPPED = 0.3
 BLURRED = 0.22
 GREY = 0.02
 """Limits of brightness, contrast, clipped share, sharpness and colourfulness for a single image."""
-
-
-class Level(StrEnum):
-    """How serious a finding is."""
-
-    FINE = "fine"
-    ADVICE = "advice"
-    WARNING = "warning"
-    STOP = "stop"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        level: how serious it is.
-        title: what was looked at, and the number.
-        text: what that means, and what to do.
-        examples: indices of images of the training split that show it.
-        values: numbers for a histogram, with their unit.
-    """
-
-    level: Level
-    title: str
-    text: str
-    examples: list[int] = field(default_factory=list)
-    values: tuple[np.ndarray, str] | None = None
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """A check's outcome.
-
-    Attributes:
-        folder: the data set.
-        counts: number of samples in every split.
-        size: side of the images in pixels.
-        findings: what was looked at.
-        page: the report.
-    """
-
-    folder: Path
-    counts: dict[str, int]
-    size: int
-    findings: list[Finding]
-    page: Path
-
-    @property
-    def verdict(self) -> str:
-        """In a sentence."""
-        levels = [finding.level for finding in self.findings]
-        if Level.STOP in levels:
-            return "Not ready: training on this set cannot work as it is."
-        if Level.WARNING in levels:
-            return "Can be tried, but read the warnings first."
-        return "Ready to train."
-
-    def text(self) -> str:
-        """The report in lines."""
-        splits = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
-        lines = [f"{self.folder}: {splits}; {self.size}x{self.size} pixels"]
-        lines += [f"  {finding.level.value:8} {finding.title}: {finding.text}" for finding in self.findings]
-        return "\n".join([*lines, self.verdict, f"report: {self.page.resolve()}"])
 
 
 @dataclass(frozen=True)
@@ -123,8 +59,6 @@ def check(data: Path | str, out: Path | None = None, limit: int = 2000, progress
         DataError: there is no data set, or none to train on.
         ConfigError: the limit is no number of images.
     """
-    from scr3d.photos.check_page import write_page
-
     data = Path(data)
     if limit < 1:
         raise ConfigError(f"--limit must be at least 1 image; got {limit}")

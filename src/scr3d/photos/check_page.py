@@ -12,7 +12,7 @@ from PIL import Image
 
 from scr3d.data.store import Store
 from scr3d.files import write_bytes
-from scr3d.photos.check import EXAMPLES, Finding, Readiness
+from scr3d.photos.readiness import EXAMPLES, Finding, Readiness
 from scr3d.photos.writing import sheet, thumbnail
 
 BARS = 24

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ class Worker:
     """What a job does: the same command as one gives by hand.
 
     Attributes:
-        arguments: of `scr3d search`, without those about jobs.
+        command: `scr3d search`, a function that is found by its name on the machine of the job.
+        arguments: its options, without those about jobs.
     """
 
+    command: Callable[[list[str]], None]
     arguments: list[str]
 
     def __call__(self) -> str:
         """Search; returns what went wrong, or nothing."""
-        from scr3d.commands.search import run
-
         try:
-            run(self.arguments)
+            self.command(self.arguments)
         except Scr3dError as error:
             return str(error)
         return ""
@@ -38,11 +38,11 @@ class Worker:
         return DelayedSubmission(self)
 
 
-def launch(arguments: Sequence[str], folder: Path, options: LaunchOptions) -> None:
+def launch(worker: Worker, folder: Path, options: LaunchOptions) -> None:
     """Submit the workers of a search and wait for them.
 
     Args:
-        arguments: of `scr3d search`, without those about jobs.
+        worker: what each of them does.
         folder: gets the jobs' own outputs.
         options: how many, and with what.
 
@@ -51,7 +51,7 @@ def launch(arguments: Sequence[str], folder: Path, options: LaunchOptions) -> No
     """
     executor = make_executor(folder, options)
     with executor.batch():
-        jobs = [executor.submit(Worker(list(arguments))) for _ in range(options.workers)]
+        jobs = [executor.submit(worker) for _ in range(options.workers)]
     names = ", ".join(job.job_id for job in jobs)
     print(f"{options.workers} jobs are submitted to {options.launcher}: {names}; their outputs are in {folder}")
     try:

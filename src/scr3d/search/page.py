@@ -1,12 +1,14 @@
-"""Picture and page of a search's report; the page needs no other file."""
+"""The files of a search's report: record, table, picture, and a page that needs no other file."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scr3d.files import write_bytes, write_json
 from scr3d.search.candidates import label
 from scr3d.search.report import SearchReport
 
@@ -23,6 +25,16 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 """
+
+
+def write_report(folder: Path, report: SearchReport) -> None:
+    """Write report.json, report.txt, report.png and report.html, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "report.json", report.record)
+    write_bytes(folder / "report.txt", (report.text() + "\n").encode())
+    picture = draw(report)
+    write_bytes(folder / "report.png", picture)
+    write_bytes(folder / "report.html", page(report, picture).encode())
 
 
 def draw(report: SearchReport) -> bytes:

@@ -1,18 +1,16 @@
-"""The report of a search: plain records, a table, a picture and a page."""
+"""The report of a search: plain records and a table."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
 import scr3d
-from scr3d.files import write_bytes, write_json
 from scr3d.search.board import Board
 from scr3d.search.candidates import label
 from scr3d.search.config import SCORE_NAMES, SearchConfig
@@ -221,15 +219,3 @@ def rank_correlation(shared: Mapping[str, Mapping[str, float]], rows: Sequence[R
     ranks = [((v[:, None] > v).sum(1) + (v[:, None] >= v).sum(1)).double() for v in (first, second)]
     value = float(torch.corrcoef(torch.stack(ranks))[0, 1])
     return None if value != value else value
-
-
-def write_report(folder: Path, report: SearchReport) -> None:
-    """Write report.json, report.txt, report.png and report.html, each whole or not at all."""
-    from scr3d.search.page import draw, page
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "report.json", report.record)
-    write_bytes(folder / "report.txt", (report.text() + "\n").encode())
-    picture = draw(report)
-    write_bytes(folder / "report.png", picture)
-    write_bytes(folder / "report.html", page(report, picture).encode())

@@ -26,7 +26,8 @@ from scr3d.search.data import prepare_data, study_identity
 from scr3d.search.kept import keep_result, kept_result
 from scr3d.search.objective import Objective, Outcome, train_alone
 from scr3d.search.one_shot import train_shared
-from scr3d.search.report import SearchReport, build_report, write_report
+from scr3d.search.page import write_report
+from scr3d.search.report import SearchReport, build_report
 from scr3d.search.results import damage
 from scr3d.search.storage import STORAGE_ERRORS, open_storage, shown, storage_errors, storage_url
 from scr3d.search.strategies import build_sampler, stages
