@@ -126,6 +126,7 @@ def connect(
 
     Raises:
         ConfigError: the device does not exist, or the processes are others than were started.
+        OfflineError: several machines are asked for, and the network is forbidden.
     """
     name, _, index = device.partition(":")
     if name not in ("auto", "cpu", "cuda"):
