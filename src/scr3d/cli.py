@@ -18,6 +18,7 @@ COMMANDS = {
     "intervene": "replace a cause or set a value in a reconstruction, and see what follows",
     "studio": "open a page to look, turn, relight and intervene",
     "describe": "say what a model is, and draw its causal graph",
+    "export-onnx": "write a model for programs without torch",
     "evaluate": "score a run against the truth, next to the baselines",
     "benchmark": "measure every row of the paper's table side by side",
     "data": "make, prepare, check or export data sets",
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if args[0] not in COMMANDS:
             raise ConfigError(f"there is no command {args[0]!r}; the commands are {', '.join(COMMANDS)}")
-        import_module(f"scr3d.commands.{args[0]}").run(args[1:])
+        import_module(f"scr3d.commands.{args[0].replace('-', '_')}").run(args[1:])
     except StoppedError as error:
         print(f"scr3d: {error}", file=sys.stderr)
         raise SystemExit(START_AGAIN) from None

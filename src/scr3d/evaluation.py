@@ -75,10 +75,8 @@ def evaluate(run: Path | None, config: EvaluateConfig, group: Group = ALONE) -> 
     use_threads(config.threads)
     folder = find_model(run)
     model = load_model(run, find_device(config.device) if group.size == 1 else group.device)
-    out = (
-        config.out
-        or (Path("evaluation") if run is None or is_hub_name(run) else Path(run) / "evaluation") / config.split
-    )
+    beside = Path() if run is None or is_hub_name(run) else Path(run)
+    out = config.out or beside / "evaluation" / config.split
     data, train = group.first_then_others(lambda: open_data(config, model.config.size, out / "data"))
     rows: dict[str, DepthScores] = {}
     comparison, errors = score_model(model, data, config, group)

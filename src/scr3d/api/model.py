@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,9 @@ from scr3d.models.io import find_model, load_model, read_description
 from scr3d.photos.explain import explain_squares
 from scr3d.photos.look import Found, squares_of
 from scr3d.runtime import find_device
+
+if TYPE_CHECKING:
+    from scr3d.export.onnx_files import OnnxReport
 
 SHIPPED = "shipped"
 """Name of the model that comes with scr3d."""
@@ -236,6 +239,21 @@ class Model:
         from scr3d.api.sharing import push
 
         return push(self, repository, half, license, options)
+
+    def export_onnx(self, folder: str | Path, *, parts: bool = False) -> OnnxReport:
+        """Write the model as ONNX files, each compared with torch (`pip install 'scr3d[onnx]'`).
+
+        Args:
+            folder: of explain.onnx and onnx.json; new, empty, or that of an earlier export, which is replaced.
+            parts: write encode.onnx, mix.onnx and decode.onnx as well, to change embeddings in between.
+
+        Raises:
+            ConfigError: the extra is not installed, the folder holds other things, or nothing can be written there.
+            ExportError: a file does not compute what the model does.
+        """
+        from scr3d.export.onnx_files import export_onnx
+
+        return export_onnx(self.network, folder, parts)
 
     def _squares(self, photo: Photo, crop: Crop | str) -> list[Found]:
         """The squares of a photo, the largest face first."""
