@@ -168,6 +168,7 @@ def join(parts: Sequence[Part], contents: Sequence[bytes], about: dict[str, Any]
     onnx.helper.set_model_props(joined, {"scr3d": json.dumps(about)})
     joined.producer_name, joined.producer_version = "scr3d", scr3d.__version__
     joined.graph.name = WHOLE
+    del joined.opset_import[1:]  # joining repeats the one version that all parts have
     onnx.checker.check_model(joined, full_check=True)
     return bytes(joined.SerializeToString())
 
