@@ -116,7 +116,18 @@ HEAVY = ("torch", "warp", "trimesh", "lightning_fabric", "tensorboard", "optuna"
 
 @pytest.mark.parametrize(
     "command",
-    ["reconstruct", "train", "search", "intervene", "describe", "evaluate", "data heads", "data prepare", "data check"],
+    [
+        "reconstruct",
+        "train",
+        "search",
+        "intervene",
+        "describe",
+        "evaluate",
+        "export-onnx",
+        "data heads",
+        "data prepare",
+        "data check",
+    ],
 )
 def test_help_does_not_wait_for_the_heavy_libraries(command: str) -> None:
     words = [*command.split(), "--help"]

@@ -3,7 +3,7 @@
 The pages are written to be read on a code host as well, so they link to result files, programs and the licence by their
 places in the repository. Here every such link becomes one to a copy within the site; a link to a folder leads to a page
 that lists its files. The home page is the README, and the changelog and the notes for contributors are those of the
-repository, so that nothing is written twice.
+repository, so that nothing is written twice. The notebooks become pages with the outputs that they were committed with.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+sys.path.insert(0, str(Path(__file__).parent))
+from notebook_pages import page_of
+
 ROOT = Path(__file__).parent.parent
 COPIES = "repository"
 """Folder of the copies within the site."""
-FROM_ROOT = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
-"""Pages that are files of the repository's root."""
+NOTEBOOKS = {f"notebooks/{path.stem}.md": f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+FROM_ROOT = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", **NOTEBOOKS}
+"""Pages that are files outside of docs/."""
 OPTIONAL_PAGES = {"results.md": ("Results", "benchmark.md")}
 """Pages that a command writes: their section, and the page that follows them."""
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -41,7 +46,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the root, and what the pages link to outside of docs/."""
     for page, source in FROM_ROOT.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+        content = (ROOT / source).read_text()
+        if page in NOTEBOOKS:
+            content, pictures = page_of(content, Path(source).stem)
+            for name, picture in pictures.items():
+                files.append(File.generated(config, f"notebooks/{name}", content=picture))
+        files.append(File.generated(config, page, content=content))
     for page in [file for file in files if file.is_documentation_page()]:
         for target in outer_targets(page.src_uri, page.content_string):
             add_copy(files, config, target)
