@@ -27,6 +27,8 @@ COPIES = "repository"
 NOTEBOOKS = {f"notebooks/{path.stem}.md": f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
 FROM_ROOT = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", **NOTEBOOKS}
 """Pages that are files outside of docs/."""
+PICTURE = re.compile(r"notebooks/[\w-]+\.png")
+"""Places of the notebooks' pictures, which lie in the notebooks themselves."""
 OPTIONAL_PAGES = {"results.md": ("Results", "benchmark.md")}
 """Pages that a command writes: their section, and the page that follows them."""
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -79,7 +81,9 @@ def outer_targets(page: str, markdown: str) -> set[str]:
     for number, part in enumerate(CODE.split(markdown)):
         for found in LINK.finditer("" if number % 2 else part):
             target = resolved(page, found[2])
-            if target is not None and not target.startswith("docs/") and target not in FROM_ROOT.values():
+            if target is None or target.startswith("docs/") or target in FROM_ROOT.values():
+                continue
+            if not PICTURE.fullmatch(target):
                 targets.add(target)
     return targets
 
@@ -97,6 +101,8 @@ def in_site(target: str) -> str:
     for page, source in FROM_ROOT.items():
         if target == source:
             return page
+    if PICTURE.fullmatch(target):
+        return target
     if target.startswith("docs/"):
         return target.removeprefix("docs/")
     return f"{COPIES}/{target}/index.md" if (ROOT / target).is_dir() else f"{COPIES}/{target}.txt"

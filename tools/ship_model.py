@@ -14,6 +14,7 @@ from pathlib import Path
 
 import doctor_expectation
 import group_table
+from scr3d.api.sharing import without_places
 from scr3d.evaluation import EvaluateConfig, evaluate
 from scr3d.models import load_model, save_model, shipped_model
 from scr3d.models.io import find_model, read_description
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args()
-    provenance = public(read_description(find_model(given.run))["provenance"])
+    provenance = without_places(read_description(find_model(given.run))["provenance"])
     save_model(shipped_model(), load_model(given.run), provenance, half=True)
     evaluation = evaluate(None, EvaluateConfig(data=given.data, out=RESULTS))
     doctor_expectation.main()
@@ -36,14 +37,6 @@ def main() -> None:
     print(evaluation.table())
     write_pages()
     group_table.main(given.data)
-
-
-def public(provenance: dict) -> dict:
-    """How the model was made, without the paths of the machine that made it."""
-    training = {key: value for key, value in provenance["training"].items() if key not in ("data", "out")}
-    if training.get("start_from"):
-        training["start_from"] = Path(training["start_from"]).name
-    return {**provenance, "training": training}
 
 
 def write_pages() -> None:
