@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import imageio.v3 as iio
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from scr3d.errors import ConfigError, DataError
 from scr3d.export import outputs
 from scr3d.export.media import read_depth_png
+from scr3d.export.options import NormalMap
 from scr3d.export.outputs import light_origin
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, save_model
 from scr3d.reconstruct import Animation, Output, ReconstructOptions, Texture, reconstruct_files, unique_name
@@ -236,10 +238,10 @@ def test_an_interrupted_run_leaves_no_half_folder(photos, tmp_path, model, monke
     reconstruct_files([photos / "a.png"], out, model, options=STILL)
     before = (out / "a" / "factors.json").stat().st_mtime_ns
 
-    def interrupt(mesh, path):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outputs, "export_obj", interrupt)
+    monkeypatch.setattr(outputs, "export_mesh", interrupt)
     with pytest.raises(KeyboardInterrupt):
         reconstruct_files([photos], out, model, options=STILL)
     assert names(out) == ["a", "index.html"]
@@ -247,12 +249,39 @@ def test_an_interrupted_run_leaves_no_half_folder(photos, tmp_path, model, monke
 
 
 def test_a_full_disk_is_one_clear_line(photos, tmp_path, model, monkeypatch):
-    def fill(mesh, path):
+    def fill(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(outputs, "export_obj", fill)
+    monkeypatch.setattr(outputs, "export_mesh", fill)
     with pytest.raises(ConfigError, match="No space left"):
         reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=STILL)
+
+
+def test_a_print_is_closed_and_everything_is_in_millimetres(photos, tmp_path, model):
+    only = (Output.MESH, Output.DEPTH, Output.PICTURES, Output.PAGE)
+    options = ReconstructOptions(only=only, render_size=32, watertight=True, frame_width_mm=260)
+    plain = ReconstructOptions(only=only, render_size=32)
+    reconstruct_files([photos / "a.png"], tmp_path / "mm", model, options=options)
+    directx = replace(plain, normal_map=NormalMap.DIRECTX)
+    reconstruct_files([photos / "a.png"], tmp_path / "plain", model, options=directx)
+    reconstruct_files([photos / "a.png"], tmp_path / "opengl", model, options=plain)
+    folder, other = tmp_path / "mm" / "a", tmp_path / "plain" / "a"
+    assert trimesh.load(folder / "mesh.glb", process=False).to_geometry().is_watertight
+    assert set(names(folder)) - set(names(other)) == {"view_depth_mm.png", "canonical_depth_mm.png"}
+    record = json.loads((folder / "factors.json").read_text())
+    unit = record["millimetres_per_unit_of_depth"]
+    depth, mask = read_depth_png(folder / "view_depth.png")
+    codes = np.asarray(Image.open(folder / "view_depth_mm.png"))
+    np.testing.assert_allclose(codes[mask], depth[mask] * unit, atol=0.51)
+    assert not codes[~mask].any()
+    # The frame is as wide as was said: rays of its outer columns, one unit away, are so far apart.
+    assert 2 * np.tan(np.radians(record["fov_deg"] / 2)) * unit == pytest.approx(260)
+    up, down = (np.asarray(Image.open(tmp_path / kind / "a" / "normals.png")) for kind in ("opengl", "plain"))
+    np.testing.assert_allclose(up[..., 1].astype(int) + down[..., 1], 255, atol=1)
+    np.testing.assert_array_equal(up[..., [0, 2]], down[..., [0, 2]])
+    assert "view_depth_mm.png" in (tmp_path / "mm" / "index.html").read_text()
+    assert "view_depth_mm.png" not in (tmp_path / "plain" / "index.html").read_text()
+    assert "green down" in (tmp_path / "plain" / "index.html").read_text()
 
 
 def test_contradicting_outputs_are_refused():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scr3d.errors import ConfigError, ShapeError
 from scr3d.export.mesh import Mesh, export_mesh
-from scr3d.export.options import ReconstructOptions, Texture
+from scr3d.export.options import ReconstructOptions, Texture, check_frame_width
 from scr3d.export.outputs import Sample, frame_options, is_output_folder, write_outputs
 from scr3d.factors import Factors, Light, View
 from scr3d.files import atomic_folder
@@ -201,23 +201,35 @@ class PhotoReconstruction:
         options = frame_options(ReconstructOptions(render_size=size))
         return textureless(*self._scene, options, view=self.view)[0]
 
-    def export(self, path: str | Path, texture: Texture | str = Texture.IMAGE, trim_border: bool = True) -> Path:
+    def export(
+        self,
+        path: str | Path,
+        texture: Texture | str = Texture.IMAGE,
+        trim_border: bool = True,
+        watertight: bool = False,
+        frame_width_mm: float | None = None,
+    ) -> Path:
         """Write the mesh; returns where it is.
 
         Args:
             path: ends with .glb, .obj or .ply, which names the format.
             texture: image (lit as in the photo) or albedo (unlit).
             trim_border: leave out the walls that lead from the object to the border depth.
+            watertight: close the mesh with walls and a flat plate behind, for printing.
+            frame_width_mm: width of the square in millimetres; then GLB files are in metres, OBJ and PLY in
+                millimetres. Without it, the unit is this width.
 
         Raises:
-            ConfigError: the ending or the texture is unknown, or nothing can be written there.
+            ConfigError: the ending or the texture is unknown, the width is out of range, or nothing can be written
+                there.
         """
         if str(texture) not in list(Texture):
             raise ConfigError(f"the texture is one of {', '.join(Texture)}; got {texture!r}")
+        check_frame_width(frame_width_mm)
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            export_mesh(self.sample.mesh(Texture(texture), trim_border), path)
+            export_mesh(self.sample.mesh(Texture(texture), trim_border, watertight), path, frame_width_mm)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
         return path

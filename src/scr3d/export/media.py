@@ -17,6 +17,7 @@ from torch import Tensor
 
 from scr3d.data.store import DEPTH_LEVELS, decode_depth, encode_depth
 from scr3d.errors import ConfigError, DataError, ShapeError
+from scr3d.export.options import NormalMap
 from scr3d.files import atomic_path
 from scr3d.geometry.camera import DepthRange
 
@@ -95,14 +96,39 @@ def read_depth_png(path: Path) -> tuple[Float[np.ndarray, "height width"], Bool[
     return decode_depth(codes, depth_range), codes > 0
 
 
-def normal_colors(normal: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
+def write_depth_mm_png(
+    path: Path,
+    depth: Float[Tensor, "height width"],
+    millimetres: float,
+    mask: Bool[Tensor, "height width"] | None = None,
+) -> None:
+    """Write depth as a 16-bit grey PNG of whole millimetres from the camera; 0 means no surface.
+
+    Args:
+        path: file to write.
+        depth: depth in units of the camera distance.
+        millimetres: of one such unit.
+        mask: where there is a surface; everywhere by default.
+    """
+    codes = (depth.detach().cpu().double() * millimetres).round().clamp(1, DEPTH_LEVELS)
+    if mask is not None:
+        codes = torch.where(mask.cpu(), codes, 0)
+    with atomic_path(path) as temporary:
+        image = Image.fromarray(codes.numpy().astype(np.uint16))
+        image.save(temporary, format="PNG", compress_level=COMPRESSION)
+
+
+def normal_colors(
+    normal: Float[Tensor, "*batch 3 height width"], green: NormalMap = NormalMap.OPENGL
+) -> Float[Tensor, "*batch 3 height width"]:
     """Colours of normals in the outward convention: red faces right, green faces up, blue faces the viewer.
 
     Inside scr3d normals point away from the camera with y down; outward, with y up and z towards the viewer,
-    they are (-x, y, z). Each is mapped from [-1, 1] to [0, 1], the convention of OpenGL normal maps.
+    they are (-x, y, z). Each is mapped from [-1, 1] to [0, 1], the convention of OpenGL normal maps; in those of
+    DirectX, green faces down.
     """
     x, y, z = normal.unbind(-3)
-    return torch.stack([-x, y, z], dim=-3) / 2 + 0.5
+    return torch.stack([-x, y if green is NormalMap.OPENGL else -y, z], dim=-3) / 2 + 0.5
 
 
 def colorize(values: Float[Tensor, "height width"], low: float, high: float) -> Float[Tensor, "3 height width"]:

@@ -8,7 +8,7 @@ counter-clockwise.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,10 +36,11 @@ class Mesh:
     """A height field as triangles, with a texture.
 
     Attributes:
-        vertices: positions, a row of the map after the other.
+        vertices: positions, a row of the map after the other; more may follow (`scr3d.export.solid`).
         normals: unit normals of the vertices, outward.
         texel: texture coordinates (u, v) of the vertices, v up.
         texture: RGB.
+        triangles: three vertices each, counter-clockwise seen from outside.
         rows: of the map.
         columns: of the map.
         name: of the material.
@@ -49,14 +50,14 @@ class Mesh:
     normals: Float[np.ndarray, "vertices 3"]
     texel: Float[np.ndarray, "vertices 2"]
     texture: UInt8[np.ndarray, "texture_height texture_width 3"]
+    triangles: Int32[np.ndarray, "triangles 3"]
     rows: int
     columns: int
     name: str
 
-    @property
-    def triangles(self) -> Int32[np.ndarray, "triangles 3"]:
-        """Three vertices each, counter-clockwise seen from outside."""
-        return grid_triangles(self.rows, self.columns)
+    def scaled(self, factor: float) -> Mesh:
+        """The mesh in other units."""
+        return replace(self, vertices=factor * self.vertices)
 
     @property
     def picture(self) -> Image.Image:
@@ -115,7 +116,8 @@ def mesh_from_depth(
     x, y, z = points.numpy()
     grid = np.stack([x, -y, CENTER_DEPTH - z], axis=2) * scale
     texel = _texture_coordinates(camera, trim_columns, pixels.shape[0], pixels.shape[1])
-    return Mesh(grid.reshape(-1, 3), grid_normals(grid).reshape(-1, 3), texel, pixels, height, columns, name)
+    triangles = grid_triangles(height, columns)
+    return Mesh(grid.reshape(-1, 3), grid_normals(grid).reshape(-1, 3), texel, pixels, triangles, height, columns, name)
 
 
 @lru_cache(maxsize=16)
@@ -190,8 +192,14 @@ def export_ply(mesh: Mesh, path: Path) -> None:
     write_bytes(path, _exported(plain, "ply", vertex_normal=True))
 
 
-def export_mesh(mesh: Mesh, path: Path) -> None:
+def export_mesh(mesh: Mesh, path: Path, frame_width_mm: float | None = None) -> None:
     """Write a mesh in the format that the file's ending names: .glb, .obj or .ply.
+
+    Args:
+        mesh: whose frame is one unit wide.
+        path: of the file.
+        frame_width_mm: width of the frame in millimetres. A file is then in the unit that its format has, or that is
+            usual for it: GLB in metres, OBJ and PLY in millimetres.
 
     Raises:
         ConfigError: it names another.
@@ -200,6 +208,8 @@ def export_mesh(mesh: Mesh, path: Path) -> None:
     writer = writers.get(path.suffix.lower())
     if writer is None:
         raise ConfigError(f"meshes are written as {', '.join(writers)}; got {path.name!r}")
+    if frame_width_mm is not None:
+        mesh = mesh.scaled(frame_width_mm / 1000 if writer is export_glb else frame_width_mm)
     writer(mesh, path)
 
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from scr3d.errors import ConfigError
 
+MAX_FRAME_WIDTH_MM = 5_000
+"""The camera is some six widths away with the usual field of view of 10 degrees."""
+
 
 class Animation(StrEnum):
     """File format of the animations."""
@@ -27,6 +30,13 @@ class Texture(StrEnum):
 
     IMAGE = "image"
     ALBEDO = "albedo"
+
+
+class NormalMap(StrEnum):
+    """How normals are written as colours."""
+
+    OPENGL = "opengl"
+    DIRECTX = "directx"
 
 
 class Crop(StrEnum):
@@ -75,6 +85,14 @@ class ReconstructOptions:
     """Painted on the mesh: the canonical image (lit as in the photo) or the albedo (unlit)."""
     trim_border: bool = True
     """Leave out the mesh's walls that lead from the object to the border depth."""
+    watertight: bool = False
+    """Close the mesh with walls and a flat plate behind, for printing."""
+    frame_width_mm: float | None = None
+    """Width of the square in millimetres, where the object is (about 260 for an adult's face that is cut out as the
+    shipped model expects). Then depth is written in millimetres as well, meshes are in millimetres (OBJ, PLY) or metres
+    (GLB); without it, the unit of a mesh is this width."""
+    normal_map: NormalMap = NormalMap.OPENGL
+    """Green of normals.png where the surface faces up (opengl) or down (directx)."""
     render_size: int = 256
     """Width of rendered views and animations in pixels."""
     frames: int = 48
@@ -93,6 +111,7 @@ class ReconstructOptions:
             raise ConfigError(f"an animation has between 2 and 1000 frames; got {self.frames}")
         if not 0 <= self.max_yaw_deg <= 80:
             raise ConfigError(f"the turntable swings by 0 to 80 degrees; got {self.max_yaw_deg}")
+        check_frame_width(self.frame_width_mm)
         if self.refine < 0:
             raise ConfigError(f"--refine must be a number of steps, 0 for none; got {self.refine}")
         if self.batch_size < 1:
@@ -103,3 +122,15 @@ class ReconstructOptions:
         if output is Output.ANIMATIONS and self.animation is Animation.NONE:
             return False
         return not self.only or output in self.only
+
+
+def check_frame_width(frame_width_mm: float | None) -> None:
+    """See that depth in millimetres fits 16 bits.
+
+    Raises:
+        ConfigError: it does not, or the width is none.
+    """
+    if frame_width_mm is not None and not 0 < frame_width_mm <= MAX_FRAME_WIDTH_MM:
+        raise ConfigError(
+            f"the frame width must be above 0 and at most {MAX_FRAME_WIDTH_MM:,} millimetres; got {frame_width_mm:g}"
+        )

@@ -5,6 +5,7 @@ input.png               the square crop the model saw
 reconstruction.png      the four factors rendered again
 view_depth.png          16-bit depth in the input view (near and far are in the file, see `write_depth_png`)
 canonical_depth.png     16-bit depth of the canonical surface
+view_depth_mm.png, canonical_depth_mm.png   the same in whole millimetres, where the width of the frame is given
 depth.png               depth in the input view, in colours
 normals.png             canonical normals (outward, y up)
 albedo.png, shading.png, canonical_image.png
@@ -36,11 +37,13 @@ from scr3d.export.media import (
     image_grid,
     normal_colors,
     write_animation,
+    write_depth_mm_png,
     write_depth_png,
     write_png,
 )
-from scr3d.export.mesh import BORDER_COLUMNS, Mesh, export_glb, export_obj, export_ply, mesh_from_depth
-from scr3d.export.options import Output, ReconstructOptions, Texture
+from scr3d.export.mesh import BORDER_COLUMNS, Mesh, export_mesh, mesh_from_depth
+from scr3d.export.options import NormalMap, Output, ReconstructOptions, Texture
+from scr3d.export.solid import closed
 from scr3d.factors import Factors, Light, View
 from scr3d.files import atomic_path, read_json, write_json
 from scr3d.geometry.camera import Camera, DepthRange
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "scr3d-reconstruction", 1
 RECORD = "factors.json"
 """Written last, and with every kind of output."""
+MESHES = {Output.MESH: "mesh.glb", Output.OBJ: "mesh.obj", Output.PLY: "mesh.ply"}
+IN_MILLIMETRES = ("view_depth_mm.png", "canonical_depth_mm.png")
 DOWNLOADS = (
     (Output.MESH, "mesh.glb", "GLB"),
     (Output.OBJ, "mesh.obj", "OBJ"),
@@ -61,6 +66,8 @@ DOWNLOADS = (
     (Output.PLY, "mesh.ply", "PLY"),
     (Output.DEPTH, "view_depth.png", "depth (16 bit)"),
     (Output.DEPTH, "canonical_depth.png", "canonical depth (16 bit)"),
+    (Output.DEPTH, "view_depth_mm.png", "depth (mm)"),
+    (Output.DEPTH, "canonical_depth_mm.png", "canonical depth (mm)"),
     (Output.ARRAYS, "arrays.npz", "all maps (NumPy)"),
     (None, "factors.json", "view and light (JSON)"),
     (Output.PICTURES, "overview.png", "overview"),
@@ -102,12 +109,17 @@ class Sample:
         photo = found.photo if found.record["kind"] == "face" else None
         return cls(name, crop, result, network.camera, network.depth_range, model, photo, found.record)
 
-    def mesh(self, texture: Texture = Texture.IMAGE, trim_border: bool = True) -> Mesh:
-        """The canonical surface with a texture, with or without the walls that lead to the border depth."""
+    def mesh(self, texture: Texture = Texture.IMAGE, trim_border: bool = True, watertight: bool = False) -> Mesh:
+        """The canonical surface with a texture, with or without the walls that lead to the border depth, or closed."""
         factors = self.result.factors
         colors = self.result.canonical_image if texture is Texture.IMAGE else factors.canonical_albedo
         trim = BORDER_COLUMNS if trim_border else 0
-        return mesh_from_depth(factors.canonical_depth[0], colors[0], self.camera, trim_columns=trim)
+        mesh = mesh_from_depth(factors.canonical_depth[0], colors[0], self.camera, trim_columns=trim)
+        return closed(mesh) if watertight else mesh
+
+    def millimetres(self, frame_width_mm: float) -> float:
+        """Millimetres of a unit of depth, if the frame is so wide where the object is."""
+        return frame_width_mm * self.camera.focal_px / (self.camera.width - 1)
 
     @property
     def view_depth_range(self) -> DepthRange:
@@ -128,8 +140,13 @@ def write_outputs(folder: Path, sample: Sample, options: ReconstructOptions) -> 
         if sample.photo is not None:
             write_png8(folder / "photo.png", sample.photo)
     if writes(Output.DEPTH):
-        write_depth_png(folder / "view_depth.png", result.view_depth[0], sample.view_depth_range, result.mask[0])
-        write_depth_png(folder / "canonical_depth.png", result.factors.canonical_depth[0], sample.depth_range)
+        canonical, seen, mask = result.factors.canonical_depth[0], result.view_depth[0], result.mask[0]
+        write_depth_png(folder / "view_depth.png", seen, sample.view_depth_range, mask)
+        write_depth_png(folder / "canonical_depth.png", canonical, sample.depth_range)
+        if options.frame_width_mm is not None:
+            millimetres = sample.millimetres(options.frame_width_mm)
+            write_depth_mm_png(folder / "view_depth_mm.png", seen, millimetres, mask)
+            write_depth_mm_png(folder / "canonical_depth_mm.png", canonical, millimetres)
     if writes(Output.ANIMATIONS):
         _write_animations(folder, sample, options)
     preview = _write_meshes(folder, sample, options)
@@ -138,7 +155,12 @@ def write_outputs(folder: Path, sample: Sample, options: ReconstructOptions) -> 
         with atomic_path(folder / "arrays.npz") as temporary:
             np.savez(temporary, allow_pickle=False, **_arrays(result))
     write_json(folder / RECORD, _record(sample, options))
-    downloads = [(file, label) for output, file, label in DOWNLOADS if output is None or writes(output)]
+    left_out = () if options.frame_width_mm is not None else IN_MILLIMETRES
+    downloads = [
+        (file, label)
+        for output, file, label in DOWNLOADS
+        if (output is None or writes(output)) and file not in left_out
+    ]
     return GalleryEntry(sample.name, folder.name, _pictures(sample, options), downloads, _facts(result), preview)
 
 
@@ -167,7 +189,7 @@ def _stills(sample: Sample, options: ReconstructOptions) -> dict[str, Tensor]:
         "input": sample.crop,
         "reconstruction": torch.where(covered, result.image[0], background),
         "depth": torch.where(covered, colorize(-result.view_depth[0], -far, -near), background),
-        "normals": normal_colors(result.canonical_normal[0]),
+        "normals": normal_colors(result.canonical_normal[0], options.normal_map),
         "albedo": result.factors.canonical_albedo[0],
         "shading": (result.canonical_shading[0] / _white(result)).expand(3, -1, -1),
         "canonical_image": result.canonical_image[0],
@@ -204,15 +226,12 @@ def _write_animations(folder: Path, sample: Sample, options: ReconstructOptions)
 
 def _write_meshes(folder: Path, sample: Sample, options: ReconstructOptions) -> str | None:
     """Write the wanted meshes; returns what the page's viewer shows, if there is a page."""
-    if not any(map(options.writes, (Output.MESH, Output.OBJ, Output.PLY))):
+    if not any(map(options.writes, MESHES)):
         return None
-    mesh = sample.mesh(options.texture, options.trim_border)
-    if options.writes(Output.MESH):
-        export_glb(mesh, folder / "mesh.glb")
-    if options.writes(Output.OBJ):
-        export_obj(mesh, folder / "mesh.obj")
-    if options.writes(Output.PLY):
-        export_ply(mesh, folder / "mesh.ply")
+    mesh = sample.mesh(options.texture, options.trim_border, options.watertight)
+    for output, name in MESHES.items():
+        if options.writes(output):
+            export_mesh(mesh, folder / name, options.frame_width_mm)
     if not options.writes(Output.PAGE):
         return None
     depth, trim = sample.result.factors.canonical_depth[0], BORDER_COLUMNS if options.trim_border else 0
@@ -281,6 +300,12 @@ def _record(sample: Sample, options: ReconstructOptions) -> dict[str, Any]:
         },
         "confidence_range": [float(result.confidence.min()), float(result.confidence.max())],
         "mesh_texture": options.texture.value,
+        "mesh_watertight": options.watertight,
+        "frame_width_mm": options.frame_width_mm,
+        "millimetres_per_unit_of_depth": (
+            None if options.frame_width_mm is None else sample.millimetres(options.frame_width_mm)
+        ),
+        "normal_map": options.normal_map.value,
     }
 
 
@@ -316,6 +341,7 @@ def _pictures(sample: Sample, options: ReconstructOptions) -> list[Picture]:
     if not options.writes(Output.PICTURES):
         return animations
     sigma = sample.result.confidence
+    green = "up" if options.normal_map is NormalMap.OPENGL else "down"
     photo = [] if sample.photo is None else [Picture("photo.png", "Photo", "where the square is", large=True)]
     return [
         Picture("input.png", "Input", "square crop", large=True),
@@ -323,7 +349,7 @@ def _pictures(sample: Sample, options: ReconstructOptions) -> list[Picture]:
         *photo,
         *animations,
         Picture("depth.png", "Depth", "input view; bright is near"),
-        Picture("normals.png", "Normals", "red faces right, green up, blue the viewer"),
+        Picture("normals.png", "Normals", f"red faces right, green {green}, blue the viewer"),
         Picture("albedo.png", "Albedo", "colour without light"),
         Picture("shading.png", "Shading", f"white is {_white(sample.result):.2f}"),
         Picture("canonical_image.png", "Canonical image", "albedo times shading, seen from the front"),
