@@ -157,8 +157,13 @@ def test_through_the_hub_and_back(hub: Hub, tmp_path: Path) -> None:
     assert hub.requests == []
 
 
-def test_commands_take_names_on_the_hub(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_take_names_on_the_hub(
+    hub: Hub, heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     own_model().push_to_hub("me/heads", token=TOKEN)
+    main(["evaluate", "hf://me/heads", "--data", str(heads), "--split", "val", "--limit", "4"])
+    assert (tmp_path / "evaluation" / "val" / "scores.json").is_file()
     options = ["--model", "hf://me/heads", "--out", str(tmp_path / "out"), "--only", "arrays"]
     main(["reconstruct", str(HEAD), *options])
     assert json.loads((tmp_path / "out" / "head-01" / "factors.json").read_text())["model"] == "hf://me/heads"
@@ -194,6 +199,15 @@ def test_offline_what_was_fetched_is_used_and_the_rest_refused(hub: Hub, tmp_pat
     assert done.stdout.splitlines()[-1] == "Model(name='hf://me/heads', size=32)"
     assert "hf://me/none is not on this machine yet" in done.stderr.splitlines()[-1]
     assert hub.requests == []
+
+
+def test_a_hub_that_does_not_answer_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    with pytest.raises(CheckpointError, match="not on this machine yet, and the hub cannot be reached"):
+        scr3d.load("hf://me/heads")
+    with pytest.raises(CheckpointError, match=r"the hub does not do it for hf://me/heads: .*refused"):
+        own_model().push_to_hub("me/heads", token=TOKEN)
 
 
 def test_a_missing_extra_is_one_line() -> None:
