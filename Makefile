@@ -14,7 +14,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic
+BENCHMARKS := step against-commit fused bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic step-memory
 
 .PHONY: help install demo test test-full lint format docs clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -65,6 +65,9 @@ bench-against-commit: $(INSTALLED)
 
 bench-fused bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth bench-deterministic: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
+
+bench-step-memory: $(INSTALLED)
+	$(call BENCHMARK,step_memory,step_memory)
 
 bench-batch-parts: $(INSTALLED)
 	$(BIN)/python benchmarks/batch_parts.py $(BENCH_OPTIONS) --out $(REPORTS)/batch_parts.json

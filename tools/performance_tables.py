@@ -318,6 +318,15 @@ def step_cells(report: Report) -> str:
     return table("size | batch | ms | processor ms | memory, MiB", rows)
 
 
+def step_memory(report: Report) -> str:
+    """Memory of a step, foreseen and measured."""
+    rows = [
+        [name.replace("-", " "), number(cell["foreseen_mib"]), number(cell["peak_mib"]), f"{cell['ratio']:.2f}"]
+        for name, cell in report["results"].items()
+    ]
+    return table("network, size, structure, batch | foreseen, MiB | measured, MiB | ratio", rows)
+
+
 def data_growth(report: Report) -> str:
     """Memory and time of reading, by the number of images."""
     rows = [
@@ -381,6 +390,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "bulk": ("reconstruction", bulk),
     "growth of a step": ("growth", step_growth),
     "steps by size and batch": ("growth", step_cells),
+    "step memory": ("step_memory", step_memory),
     "growth of the data": ("growth", data_growth),
     "growth of a search": ("growth", search_growth),
     "side by side": ("side_by_side", side_by_side),

@@ -30,6 +30,10 @@ class CheckpointError(Scr3dError):
     """A checkpoint is missing, damaged, of another version or of another model."""
 
 
+class MemoryLimitError(Scr3dError):
+    """There is not enough memory for what is asked for; the message says what would fit."""
+
+
 class OfflineError(Scr3dError):
     """Something needs the network, which was forbidden."""
 

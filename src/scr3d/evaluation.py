@@ -24,6 +24,7 @@ from scr3d.metrics import DepthScores, correlation, depth_scores
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.models.hub import is_hub_name
 from scr3d.models.io import find_model, load_model, read_description
+from scr3d.out_of_memory import advised, reconstruction_work
 from scr3d.processes import ALONE, Group
 from scr3d.runtime import find_device, use_threads
 from scr3d.training.validation import TrueComparison, compare_with_truth, evaluation_batches, summarise
@@ -71,6 +72,7 @@ def evaluate(run: Path | None, config: EvaluateConfig, group: Group = ALONE) -> 
         CheckpointError: there is no model, or it is damaged.
         ConfigError: the device is not there.
         DataError: the data cannot be read or has another size.
+        MemoryLimitError: a batch does not fit into the memory.
     """
     use_threads(config.threads)
     folder = find_model(run)
@@ -79,7 +81,8 @@ def evaluate(run: Path | None, config: EvaluateConfig, group: Group = ALONE) -> 
     out = config.out or beside / "evaluation" / config.split
     data, train = group.first_then_others(lambda: open_data(config, model.config.size, out / "data"))
     rows: dict[str, DepthScores] = {}
-    comparison, errors = score_model(model, data, config, group)
+    with advised(reconstruction_work(model, config.batch_size), model.border.device):
+        comparison, errors = score_model(model, data, config, group)
     record: dict[str, Any] = {
         "version": scr3d.__version__,
         "torch": torch.__version__,
@@ -117,7 +120,7 @@ def score_model(
     """Comparison with the truth (None where there is none) and mean absolute image error over covered pixels."""
     own = []
     device = next(model.parameters()).device
-    blocks = list(group.own(evaluation_batches(len(data), config.limit)))
+    blocks = list(group.own(evaluation_batches(len(data), config.limit, config.batch_size)))
     for number, indices in track(blocks, "scoring", disable=not group.first):
         batch = data.batch(indices, device)
         explained = model.reconstruct(batch.image)
@@ -156,7 +159,7 @@ def score_depth(
 ) -> DepthScores:
     """Scores of a prediction that covers the whole frame."""
     parts = []
-    for indices in evaluation_batches(len(data), config.limit):
+    for indices in evaluation_batches(len(data), config.limit, config.batch_size):
         truth = data.batch(indices).truth
         assert truth is not None  # the caller has seen the truth
         predicted = predict(truth).expand_as(truth.depth)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from scr3d.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -22,5 +24,11 @@ class EvaluateConfig:
     """cpu, cuda or cuda:N."""
     threads: int = 0
     """CPU threads; 0 takes all."""
+    batch_size: int = 64
+    """Images at a time; scores do not depend on it."""
     limit: int = 1_000_000
     """Score at most so many images."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"--batch-size must be at least 1; got {self.batch_size}")

@@ -18,6 +18,8 @@ CGROUP_FILES = (
 """Limit and use of a container's memory, of the second and the first version of Linux's control groups."""
 UNLIMITED = 2**60
 """Limits beyond this are none."""
+RESERVED = 2**28
+"""Address space, not memory, that the C library sets aside for the threads of a run; `ulimit -v` counts it."""
 
 
 def available_bytes() -> int | None:
@@ -40,7 +42,7 @@ def limits() -> Iterator[tuple[str, int]]:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         taken = address_space_bytes()
         if 0 <= limit < UNLIMITED and taken is not None:
-            yield "ulimit -v", max(limit - taken, 0)
+            yield "ulimit -v", max(limit - taken - RESERVED, 0)
 
 
 def address_space_bytes() -> int | None:

@@ -149,6 +149,7 @@ def reconstruct_files(
     Raises:
         DataError: there is no usable image.
         ConfigError: the results cannot be written to `out`, or the device is not there.
+        MemoryLimitError: a batch does not fit into the memory.
     """
     from rich.console import Console
 
@@ -159,13 +160,15 @@ def reconstruct_files(
     name = "shipped" if model is None else written_name(model)
     if paths:
         from scr3d.models.io import load_model
+        from scr3d.out_of_memory import advised, reconstruction_work
         from scr3d.runtime import find_device, use_threads
 
         count = use_threads(threads)
         network = load_model(model, find_device(device)).eval()
         try:
             options = replace(options, crop=options.crop.for_model(shipped=model is None))
-            _reconstruct_all(_Names(paths, out), network, name, options, count, run, console)
+            with advised(reconstruction_work(network, options.batch_size, count), device):
+                _reconstruct_all(_Names(paths, out), network, name, options, count, run, console)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {out}: {error.strerror or error}; free space or choose another"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from functools import lru_cache
 
 import torch
 import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from scr3d.runtime import silenced_errors
 
 # Warp greets on standard output and warns where there is no CUDA driver, which is no fault of a CPU machine.
 wp.config.log_level = getattr(wp, "LOG_ERROR", 40)
@@ -138,15 +138,8 @@ def start_warp() -> None:
     if torch.cuda.is_available():
         wp.init()
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with silenced_errors():
         wp.init()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def rasterize(

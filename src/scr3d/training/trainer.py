@@ -22,6 +22,7 @@ from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_fea
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, channels_last
 from scr3d.models.growth import start_weights
 from scr3d.models.io import save_model
+from scr3d.out_of_memory import advised
 from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import to_json
 from scr3d.training.average import running_average
@@ -41,6 +42,7 @@ from scr3d.training.fabric import group_of, make_fabric
 from scr3d.training.graph import GraphLearner
 from scr3d.training.joint import JointGradients, check_replicas, only_run
 from scr3d.training.journal import Journal
+from scr3d.training.memory import foreseen, step_work
 from scr3d.training.objective import TrainingObjective
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
@@ -126,6 +128,7 @@ class Trainer:
             ConfigError: another process trains in the run's folder.
             DataError: the data has changed meanwhile.
             CollapseError: the run has reached a state from which it does not return.
+            MemoryLimitError: a step does not fit into the memory.
         """
         config = self.config
         end = config.steps if until is None else min(config.steps, max(1, until // config.optimiser.batch_size))
@@ -139,7 +142,10 @@ class Trainer:
             warnings.listening(),
             bar(end, self.step, config.optimiser.batch_size) as advance,
             self._interruptible(),
+            advised(step_work(self), self.fabric.device),
         ):
+            if message := foreseen(self):
+                self.fabric.print(message)
             self.group.together(self._restore_newest)  # another process may have gone on since this one looked
             while self.step < end:
                 before = self.step

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.data.dataset import Batch, Dataset, Truth
+from scr3d.evaluation_config import EvaluateConfig
 from scr3d.factors import Factors
 from scr3d.metrics import (
     DepthScores,
@@ -29,7 +30,7 @@ from scr3d.rendering import look_up, sample_view
 from scr3d.training.recipe import Recipe
 from scr3d.training.step import Target, explain_sides, reconstruction_losses, supervised_losses
 
-EVALUATION_BATCH = 64
+EVALUATION_BATCH = EvaluateConfig.batch_size
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class TrueComparison:
         return TrueComparison(DepthScores.cat([part.depth for part in parts]), **joined)
 
 
-def evaluation_batches(count: int, limit: int) -> Iterator[np.ndarray]:
+def evaluation_batches(count: int, limit: int, batch_size: int = EVALUATION_BATCH) -> Iterator[np.ndarray]:
     """Indices of the first `limit` samples in blocks."""
-    for start in range(0, min(count, limit), EVALUATION_BATCH):
-        yield np.arange(start, min(start + EVALUATION_BATCH, count, limit))
+    for start in range(0, min(count, limit), batch_size):
+        yield np.arange(start, min(start + batch_size, count, limit))
 
 
 def compare_with_truth(model: PhotoGeometricAutoencoder, explained: Reconstruction, truth: Truth) -> TrueComparison:

@@ -1,0 +1,79 @@
+"""How much memory a training step takes, and whether it will be there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from scr3d.causal import StructureKind
+from scr3d.out_of_memory import Need, Work, free_bytes, measure_need
+
+if TYPE_CHECKING:
+    from scr3d.training.trainer import Trainer
+
+HELD_STEPS = 2.35
+"""Memory of an inner step that is kept for the derivative of a graph, in steps (results/benchmarks/bilevel.json)."""
+HELD_OUT = 1.3
+"""Memory of the held-out step, likewise."""
+PER_PIXEL_BYTES = 16_000
+"""More than any network here takes for an image's pixel: what stays below with it need not be measured."""
+
+
+def step_work(trainer: Trainer) -> Work:
+    """A step of a run, for messages about memory."""
+    config = trainer.config
+    optimiser = config.optimiser
+    return Work(
+        f"a step of {config.model.size}-pixel images",
+        optimiser.batch_size,
+        "in another --out, --batch-size",
+        lambda: step_need(trainer),
+        "take a smaller --size, or fewer --inner-steps" if steps_held(trainer) > 1 else "take a smaller --size",
+    )
+
+
+def step_need(trainer: Trainer) -> Need:
+    """Memory of a step, beyond what the run holds already; measured with small batches, which change nothing."""
+    model, device = trainer.model, trainer.fabric.device
+    data = trainer.data.train
+
+    def work(images: int) -> None:
+        batch = data.batch(np.arange(images) % len(data), device, with_truth=trainer.config.recipe.supervised)
+        with trainer.fabric.autocast():
+            total, _ = trainer.objective.module(batch, trainer.images_seen)
+        torch.autograd.grad(total, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
+
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    # Adam's two moments come with the first step, the gradient with every one.
+    need = measure_need(work, device, fixed_bytes=weights * (3 if not trainer.optimiser.state else 1))
+    return replace(need, image_bytes=need.image_bytes * steps_held(trainer))
+
+
+def steps_held(trainer: Trainer) -> float:
+    """How many plain steps fill as much memory as one of this run."""
+    config = trainer.config
+    if config.model.structure is not StructureKind.GENERIC or config.graph.graph_learning != "bilevel":
+        return 1.0
+    return HELD_OUT + (0.0 if config.graph.first_order else HELD_STEPS * config.graph.inner_steps)
+
+
+def foreseen(trainer: Trainer) -> str | None:
+    """A warning where a step will not fit; a container that takes too much is ended without a word.
+
+    Nothing is measured where even a rough upper limit fits.
+    """
+    free = free_bytes(trainer.fabric.device)
+    size, images = trainer.config.model.size, trainer.config.optimiser.batch_size
+    if free is None or size**2 * images * PER_PIXEL_BYTES * steps_held(trainer) < free:
+        return None
+    need = step_need(trainer)
+    if need.of(images) < free:
+        return None
+    fits = need.fitting(free)
+    return (
+        f"warning: a step of {images} images is likely to need {need.of(images) / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
+        f"free; " + (f"--batch-size {fits} would fit" if fits else "take a smaller --size")
+    )
