@@ -24,6 +24,9 @@ class HeadsConfig:
     """Seed of the whole set; the frozen benchmark is seed 0."""
     background: Literal["textured", "plain"] = "textured"
     """What is behind the heads: random textures, or black as in the papers' set."""
+    look: Literal["plain", "photo"] = "plain"
+    """Images as rendered, or as photographs show heads: with hair, glasses and beards before them, cut off at a photo's
+    edge, in other colours or grey, blurred, noisy, compressed. The frozen benchmark is plain."""
     images_per_identity: int | None = None
     """Views of each head; by default 4 in train, 1 in val and test."""
     fov_deg: float = 10.0
@@ -34,6 +37,8 @@ class HeadsConfig:
             raise ConfigError(f"expected split to be one of {', '.join(SPLITS)}, got {self.split!r}")
         if self.background not in ("textured", "plain"):
             raise ConfigError(f"expected background to be textured or plain, got {self.background!r}")
+        if self.look not in ("plain", "photo"):
+            raise ConfigError(f"expected look to be plain or photo, got {self.look!r}")
         if self.count < 1:
             raise ConfigError(f"expected a count of at least 1, got {self.count}")
         if not 16 <= self.size <= 1024:

@@ -15,6 +15,8 @@ class Stream(IntEnum):
 
     IDENTITY = 0
     SCENE = 1
+    PHOTO = 6
+    """Beyond those of the third split, whose keys are 4 and 5."""
 
 
 class Draws:
@@ -26,7 +28,7 @@ class Draws:
 
     def __init__(self, seed: int, split: str, stream: Stream, indices: np.ndarray, columns: int):
         """Make `columns` numbers for each of `indices`."""
-        key = np.array([seed, SPLIT_CODES[split] * len(Stream) + stream], np.uint64)
+        key = np.array([seed, 2 * SPLIT_CODES[split] + stream], np.uint64)
         raw = np.stack([np.random.Philox(key=key, counter=[0, 0, 0, int(i)]).random_raw(columns) for i in indices])
         # Odd multiples of 2^-54: neither 0 nor 1 occurs, so logarithms are finite.
         self._uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

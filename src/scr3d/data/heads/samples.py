@@ -24,6 +24,7 @@ from torch import Tensor
 from scr3d.data.heads.assets import head_assets
 from scr3d.data.heads.config import HeadsConfig
 from scr3d.data.heads.identity import Identities, draw_identities
+from scr3d.data.heads.photo_like import photo_like
 from scr3d.data.heads.render import render
 from scr3d.data.heads.scene import Scenes, draw_scenes
 from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter, encode_depth
@@ -79,8 +80,19 @@ def sample(config: HeadsConfig, indices: np.ndarray, device: torch.device | str 
         device=torch.device(device),
     )
     light = torch.from_numpy(scenes.light.astype(np.float32)).to(device)
+    image = rendering.image
+    if config.look == "photo":
+        seen = photo_like(
+            _bytes(image),
+            rendering.foreground.cpu().numpy(),
+            scenes.rotation_rad[:, 1],
+            config.seed,
+            config.split,
+            indices,
+        )
+        image = torch.from_numpy(seen).to(device).movedim(-1, 1).float() / 255
     return HeadSample(
-        image=rendering.image,
+        image=image,
         depth=rendering.depth,
         foreground=rendering.foreground,
         albedo=rendering.albedo,
@@ -117,6 +129,8 @@ def store_info(config: HeadsConfig) -> StoreInfo:
         "skin": ArraySpec("int16", ()),
     }
     source = {"generator": GENERATOR, "version": VERSION, **asdict(config), "images_per_identity": config.views}
+    if config.look == "plain":
+        del source["look"]  # as in sets that were made before there was another
     return StoreInfo(config.size, config.count, arrays, source=source)
 
 

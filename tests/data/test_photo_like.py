@@ -1,0 +1,93 @@
+"""Heads as photographs show them: other pictures of the same truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scr3d.data.heads import HeadsConfig, generate, sample
+from scr3d.data.heads.draws import SPLIT_CODES, Stream
+from scr3d.data.heads.photo_like import photo_like
+from scr3d.data.heads.samples import store_info
+from scr3d.errors import ConfigError, DataError
+
+COUNT = 48
+PHOTO = HeadsConfig(split="val", size=32, look="photo")
+PLAIN = HeadsConfig(split="val", size=32)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    indices = np.arange(COUNT)
+    return sample(PLAIN, indices), sample(PHOTO, indices)
+
+
+def test_only_the_image_changes(pair) -> None:
+    plain, photo = pair
+    for name in ("depth", "foreground", "albedo", "normal", "light_slopes"):
+        assert (getattr(plain, name) == getattr(photo, name)).all()
+    changed = (plain.image - photo.image).abs().mean((1, 2, 3))
+    assert (changed > 0.005).all()  # every photo
+    assert changed.mean() < 0.25  # and still the same picture
+    both = np.corrcoef(plain.image.mean(1).flatten(1).numpy(), photo.image.mean(1).flatten(1).numpy())
+    own = np.diag(both[:COUNT, COUNT:])
+    assert np.median(own) > 0.6
+
+
+def test_a_photo_depends_on_its_number_alone(pair) -> None:
+    some = np.array([31, 5, 17])
+    assert (sample(PHOTO, some).image == pair[1].image[some]).all()
+    other = sample(HeadsConfig(split="val", size=32, look="photo", seed=1), some)
+    assert (other.image != pair[1].image[some]).any()
+
+
+def test_everything_that_is_promised_occurs(pair) -> None:
+    photos = pair[1].image.numpy()
+    grey = np.abs(photos - photos.mean(1, keepdims=True)).max((1, 2, 3)) < 0.06  # JPEG may tint a grey picture
+    assert 0.1 < grey.mean() < 0.6
+    # A photo's edge that is continued: outer columns or rows that hardly differ (noise and JPEG aside).
+    rows = np.abs(np.diff(photos[:, :, :2], axis=2)).mean((1, 2, 3))
+    columns = np.abs(np.diff(photos[:, :, :, :2], axis=3)).mean((1, 2, 3))
+    assert min(np.quantile(rows, 0.1), np.quantile(columns, 0.1)) < 0.02
+    sharpness = np.abs(np.diff(photos, axis=3)).mean((1, 2, 3))
+    assert np.quantile(sharpness, 0.9) > 1.4 * np.quantile(sharpness, 0.1)
+
+
+def test_hair_glasses_and_beards_lie_before_the_head() -> None:
+    """On a white head before white nothing else can be dark."""
+    size, count = 64, 200
+    white = np.full((count, size, size, 3), 255, np.uint8)
+    row, column = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    head = np.repeat(((column / 0.6) ** 2 + (row / 0.8) ** 2 < 1)[None], count, 0)
+    made = photo_like(white, head, np.zeros(count), 0, "train", np.arange(count)) / 255
+    brightest = made.max((1, 2, 3))[:, None, None]
+    dark = made.mean(-1) < 0.6 * brightest
+    brow, middle, chin = (dark[:, rows, 20:44].mean((1, 2)) for rows in (slice(8, 20), slice(28, 36), slice(48, 56)))
+    for share in ((brow > 0.15).mean(), (middle > 0.04).mean(), (chin > 0.1).mean()):
+        assert 0.02 < share < 0.7
+    assert (dark.mean((1, 2)) < 0.002).mean() > 0.1  # some show the bare head
+
+
+def test_an_empty_frame_is_left_alone_but_for_the_camera() -> None:
+    image = np.full((1, 32, 32, 3), 128, np.uint8)
+    made = photo_like(image, np.zeros((1, 32, 32), bool), np.zeros(1), 0, "train", np.array([3]))
+    assert made.shape == image.shape
+    assert made.dtype == np.uint8
+
+
+def test_the_benchmark_is_described_as_before() -> None:
+    """Sets that were made before there was another look can still be gone on with, and have the same fingerprint."""
+    assert "look" not in store_info(PLAIN).source
+    assert store_info(PHOTO).source["look"] == "photo"
+    keys = {2 * code + stream for code in SPLIT_CODES.values() for stream in Stream}
+    assert len(keys) == len(SPLIT_CODES) * len(Stream)
+
+
+def test_another_look_is_refused_and_a_set_of_one_is_not_gone_on_with_as_another(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="plain or photo, got 'sepia'"):
+        HeadsConfig(look="sepia")  # type: ignore[arg-type]
+    generate(HeadsConfig(split="val", size=16, count=4, look="photo"), tmp_path, progress=lambda *_: None)
+    with pytest.raises(DataError, match="choose another folder or remove this one"):
+        generate(HeadsConfig(split="val", size=16, count=4), tmp_path, progress=lambda *_: None)
