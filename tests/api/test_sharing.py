@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import scr3d
 from scr3d.cli import main
-from scr3d.errors import CheckpointError, ConfigError
+from scr3d.errors import CheckpointError, ConfigError, OfflineError
 from scr3d.models import ModelConfig, PhotoGeometricAutoencoder, load_model
 from scr3d.models.hub import is_hub_name, split_name, written_name
 
@@ -189,12 +189,13 @@ def test_refusals_of_the_hub_are_one_line(hub: Hub, tmp_path: Path, monkeypatch:
     assert scr3d.Model.from_pretrained("hf://me/heads-private", token=TOKEN).size == 32
 
 
-def test_offline_what_was_fetched_is_used_and_the_rest_refused(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "SCR3D_OFFLINE"])
+def test_offline_what_was_fetched_is_used_and_the_rest_refused(hub: Hub, tmp_path: Path, variable: str) -> None:
     own_model().push_to_hub("me/heads", token=TOKEN)
     scr3d.load("hf://me/heads")
     hub.requests.clear()
     code = "import scr3d, sys; print(scr3d.load('hf://me/heads')); scr3d.load('hf://me/none')"
-    places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    places = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "cache"), variable: "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **places})
     assert done.stdout.splitlines()[-1] == "Model(name='hf://me/heads', size=32)"
     assert "hf://me/none is not on this machine yet" in done.stderr.splitlines()[-1]
@@ -207,6 +208,9 @@ def test_a_hub_that_does_not_answer_is_one_line(hub: Hub, monkeypatch: pytest.Mo
     with pytest.raises(CheckpointError, match="not on this machine yet, and the hub cannot be reached"):
         scr3d.load("hf://me/heads")
     with pytest.raises(CheckpointError, match=r"the hub does not do it for hf://me/heads: .*refused"):
+        own_model().push_to_hub("me/heads", token=TOKEN)
+    monkeypatch.setenv("SCR3D_OFFLINE", "1")
+    with pytest.raises(OfflineError, match="uploading to hf://me/heads needs the network"):
         own_model().push_to_hub("me/heads", token=TOKEN)
 
 

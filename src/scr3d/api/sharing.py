@@ -11,6 +11,7 @@ from scr3d.errors import ConfigError
 from scr3d.files import atomic_folder, write_bytes
 from scr3d.models.hub import MODEL_FILES, PREFIX, hub_errors, import_hub, is_hub_name, split_name
 from scr3d.models.io import save_model
+from scr3d.offline import refuse_offline
 
 if TYPE_CHECKING:
     from scr3d.api.model import Model
@@ -68,10 +69,12 @@ def push(model: Model, repository: str, half: bool, license: str | None, options
     Raises:
         CheckpointError: the hub refuses, or cannot be reached.
         ConfigError: the name is none, or the extra is not installed.
+        OfflineError: the network is not to be used.
     """
     repository, revision = split_name(repository if is_hub_name(repository) else PREFIX + repository)
     if revision is not None:
         raise ConfigError(f"a branch is given by branch={revision!r}, not in the name")
+    refuse_offline(f"uploading to {PREFIX}{repository}")
     hub = import_hub()
 
     class Shared(hub.ModelHubMixin):  # type: ignore[name-defined, misc]

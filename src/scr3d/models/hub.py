@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from scr3d.errors import CheckpointError, ConfigError
+from scr3d.offline import is_offline
 
 PREFIX = "hf://"
 """How a name on the hub begins."""
@@ -63,7 +64,12 @@ def fetch(name: str | Path, revision: str | None = None, token: str | None = Non
     what = f"{PREFIX}{repository}" + ("" if revision is None else f"@{revision}")
     with hub_errors(what):
         found = hub.snapshot_download(
-            repository, revision=revision, token=token, allow_patterns=list(MODEL_FILES), library_name="scr3d"
+            repository,
+            revision=revision,
+            token=token,
+            allow_patterns=list(MODEL_FILES),
+            local_files_only=is_offline(),
+            library_name="scr3d",
         )
     return Path(found)
 
@@ -109,7 +115,8 @@ def hub_errors(what: str) -> Iterator[None]:
         raise CheckpointError(f"{what} does not have this revision; give a branch, a tag or a commit") from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{what} is not on this machine yet, and the hub cannot be reached: go online (HF_HUB_OFFLINE unset) once"
+            f"{what} is not on this machine yet, and the hub cannot be reached: go online once (HF_HUB_OFFLINE and"
+            " SCR3D_OFFLINE unset)"
         ) from error
     except (http_error, OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
