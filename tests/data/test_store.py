@@ -130,6 +130,14 @@ def test_pickled_arrays_are_refused(tmp_path):
         Store(tmp_path)
 
 
+def test_arrays_of_nothing_are_refused(tmp_path):
+    """Mapping one would end the process with a division by zero."""
+    write(tmp_path)
+    np.save(tmp_path / "sex.npy", np.zeros(6, "V0"))
+    with pytest.raises(DataError, match=r"sex\.npy cannot be read"):
+        Store(tmp_path)
+
+
 def test_array_names_stay_in_the_folder(tmp_path):
     write(tmp_path)
     edit_json(tmp_path, arrays={"../secret": {"dtype": "uint8", "shape": []}})

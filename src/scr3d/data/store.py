@@ -249,17 +249,28 @@ def _take_room(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""By the version of a .npy file."""
+
+
 def _open_array(folder: Path, name: str, spec: ArraySpec, count: int) -> np.ndarray:
     path = folder / f"{name}.npy"
     if "/" in name or "\\" in name or name.startswith("."):
         raise DataError(f"{folder / 'store.json'} names an array {name!r}, which is no file name of a store")
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            shape, by_columns, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+            offset = file.tell()
+        if dtype.hasobject or not dtype.itemsize:  # mapping nothing would end the process with a division by zero
+            raise ValueError(f"values of type {dtype} are not read")
     except Exception as error:  # numpy evaluates the header with Python's own parser, which has many ways to fail
         raise DataError(f"{path} cannot be read ({error}); make the data set again") from error
-    if array.shape != (count, *spec.shape) or str(array.dtype) != spec.dtype:
+    if shape != (count, *spec.shape) or str(dtype) != spec.dtype:
         raise DataError(
-            f"{path} holds {array.dtype} {array.shape}, store.json says {spec.dtype} {(count, *spec.shape)}; "
+            f"{path} holds {dtype} {shape}, store.json says {spec.dtype} {(count, *spec.shape)}; "
             "make the data set again"
         )
-    return array
+    try:
+        return np.memmap(path, dtype, "r", offset, shape, "F" if by_columns else "C")
+    except (OSError, ValueError, OverflowError) as error:
+        raise DataError(f"{path} cannot be read ({error}); make the data set again") from error

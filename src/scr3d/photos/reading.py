@@ -146,7 +146,9 @@ def _checked(
     if crop.side < options.min_share * options.size:
         least = options.min_share * options.size
         return Skipped(Reason.TOO_SMALL, f"{crop.side:.0f} pixels, at least {least:.0f} are needed")
-    if (beyond := crop.share_beyond(width, height)) > options.max_beyond:
+    # Numbers of a box file may be so large that their sums are none.
+    beyond = crop.share_beyond(width, height) if np.isfinite(crop.corners).all() else 1.0
+    if beyond > options.max_beyond or beyond == 1:
         return Skipped(Reason.BEYOND, f"{beyond:.0%} of the square")
     return crop, angles_deg
 
