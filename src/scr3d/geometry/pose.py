@@ -44,5 +44,5 @@ def canonical_from_view(points: Float[Tensor, "batch 3 *points"], view: View) ->
 
 def _center(points: Tensor) -> Tensor:
     center = points.new_zeros(1, 3, 1)
-    center[:, 2] = CENTER_DEPTH
+    center[:, 2].fill_(CENTER_DEPTH)
     return center

@@ -41,7 +41,7 @@ def relief_loss(
     ellipsoid of half the outline's width in depth. `across` turns the mean of a part of a batch into that of the whole.
     """
     inside, expected = _round_body(canonical_depth.shape[-1], fov_deg, canonical_depth.device)
-    relief = across(canonical_depth[:, inside].std(dim=1, correction=0).mean())
+    relief = across(canonical_depth.flatten(1).index_select(1, inside).std(dim=1, correction=0).mean())
     return ((relief + 1e-6) / expected).log().square()
 
 
@@ -56,9 +56,9 @@ def spread_loss(raw_depth: Float[Tensor, "batch height width"], across: AcrossPa
 
 @lru_cache(maxsize=16)
 def _round_body(size: int, fov_deg: float, device: torch.device) -> tuple[Tensor, float]:
-    """Pixels inside the outline, and the standard deviation of the ellipsoid's depth there."""
+    """Numbers of the pixels inside the outline, and the standard deviation of the ellipsoid's depth there."""
     axis = torch.linspace(-1, 1, size)
     level = 1 - (axis[None, :] / OBJECT_HALF_WIDTH) ** 2 - (axis[:, None] / OBJECT_HALF_HEIGHT) ** 2
     inside = level > 0
     half_depth = OBJECT_HALF_WIDTH * math.tan(math.radians(fov_deg) / 2)
-    return inside.to(device), float((half_depth * level[inside].sqrt()).std(correction=0))
+    return inside.flatten().nonzero()[:, 0].to(device), float((half_depth * level[inside].sqrt()).std(correction=0))

@@ -78,6 +78,7 @@ class PhotoGeometricAutoencoder(nn.Module):
 
     start_surface: Tensor
     border: Tensor
+    reach: Tensor
 
     def __init__(self, config: ModelConfig):
         """Build the networks of `config`, freshly initialised from torch's global random state."""
@@ -100,13 +101,17 @@ class PhotoGeometricAutoencoder(nn.Module):
         border = torch.zeros(config.size, config.size)
         border[:, :BORDER_COLUMNS] = border[:, -BORDER_COLUMNS:] = 1.0
         self.register_buffer("border", border, persistent=False)
+        reach = torch.tensor([config.max_translation, config.max_translation, config.max_translation_z])
+        self.register_buffer("reach", reach, persistent=False)
 
     def encode(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch factor embedding"]:
         """Embeddings of images in [0, 1], one per factor in storage order."""
         signed = in_order(image * 2 - 1)  # once for all encoders
         return torch.stack([widened(self.encoders[factor.name.lower()](signed)) for factor in FACTORS], dim=1)
 
-    def decode(self, embeddings: Float[Tensor, "batch factor embedding"], view_scale: float = 1.0) -> RawFactors:
+    def decode(
+        self, embeddings: Float[Tensor, "batch factor embedding"], view_scale: float | Tensor = 1.0
+    ) -> RawFactors:
         """Mix the embeddings along the causal structure and decode every factor.
 
         Args:
@@ -115,7 +120,9 @@ class PhotoGeometricAutoencoder(nn.Module):
         """
         return self.decode_mixed(self.mixing(embeddings, self.structure(embeddings)), view_scale)
 
-    def decode_mixed(self, mixed: Float[Tensor, "batch factor embedding"], view_scale: float = 1.0) -> RawFactors:
+    def decode_mixed(
+        self, mixed: Float[Tensor, "batch factor embedding"], view_scale: float | Tensor = 1.0
+    ) -> RawFactors:
         """Decode every factor from what the causal structure has made of the embeddings; arguments as `decode`."""
         by_factor = dict(zip(FACTORS, mixed.unbind(1), strict=True))
         raw_view = self.view_decoder(by_factor[Factor.VIEW])
@@ -149,9 +156,7 @@ class PhotoGeometricAutoencoder(nn.Module):
         )
 
     def _view(self, raw: Float[Tensor, "batch 6"]) -> View:
-        config = self.config
-        reach = raw.new_tensor([config.max_translation, config.max_translation, config.max_translation_z])
-        return View(raw[:, :3] * math.radians(config.max_rotation_deg), raw[:, 3:] * reach)
+        return View(raw[:, :3] * math.radians(self.config.max_rotation_deg), raw[:, 3:] * self.reach)
 
     def _depth(self, raw: Float[Tensor, "batch size size"]) -> Float[Tensor, "batch size size"]:
         near, far = self.depth_range.near, self.depth_range.far

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,11 +32,12 @@ def start_surface(
     """
     if config.depth_start is DepthStart.FLAT:
         return torch.zeros(config.size, config.size)
-    axis = torch.linspace(-1, 1, config.size)
-    x, y = axis[None, :] / BUMP_HALF_WIDTH, axis[:, None] / BUMP_HALF_HEIGHT
-    if outline is not None:
+    if outline is None:
+        axis = _axis(config.size, torch.float32, torch.device("cpu"))
+        x, y = axis[None, :] / BUMP_HALF_WIDTH, axis[:, None] / BUMP_HALF_HEIGHT
+    else:
+        axis = _axis(config.size, outline.dtype, outline.device)
         wider, higher, lower = outline[:, :, None, None].unbind(1)
-        axis = axis.to(outline)
         x = axis[None, :] / (BUMP_HALF_WIDTH * wider.exp())
         y = (axis[:, None] - lower) / (BUMP_HALF_HEIGHT * higher.exp())
     level = 1 - x**2 - y**2
@@ -42,6 +45,11 @@ def start_surface(
     if config.start_taper != 1:
         height = height * rounded_off(1 - y**2) ** ((config.start_taper - 1) / 2)
     return torch.atanh(config.start_plane - config.start_height * height)
+
+
+@lru_cache(maxsize=64)
+def _axis(size: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " size"]:
+    return torch.linspace(-1, 1, size).to(dtype=dtype, device=device)
 
 
 def rounded_off(level: Tensor) -> Tensor:

@@ -176,10 +176,38 @@ def frame_pixels(motion: Motion, camera: Camera, depth_range: DepthRange) -> Flo
 
 
 def _bilinear(texture: Tensor, pixels: Tensor) -> Tensor:
+    if texture.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return bilinear_by_entries(texture, pixels)
     height, width = texture.shape[2:]
-    scale = texture.new_tensor([2.0 / (width - 1), 2.0 / (height - 1)])
-    grid = pixels * scale - 1.0
+    grid = pixels * _grid_scale(height, width, texture.dtype, texture.device) - 1.0
     return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def bilinear_by_entries(
+    texture: Float[Tensor, "batch channels height width"], pixels: Float[Tensor, "batch h w 2"]
+) -> Float[Tensor, "batch channels h w"]:
+    """What `grid_sample` computes, from four entries each, whose gradients add up in the same order every time.
+
+    The gradient of `grid_sample` on a GPU adds in any order.
+    """
+    height, width = texture.shape[2:]
+    x, y = pixels[..., 0].clamp(0, width - 1), pixels[..., 1].clamp(0, height - 1)
+    left, top = x.detach().floor().clamp(max=width - 2), y.detach().floor().clamp(max=height - 2)
+    right_share, lower_share = (x - left)[:, None], (y - top)[:, None]
+    corner = (top * width + left).long().flatten(1)[:, None].expand(-1, texture.shape[1], -1)
+    flat = texture.flatten(2)
+
+    def entry(offset: int) -> Tensor:
+        return flat.gather(2, corner + offset).unflatten(2, pixels.shape[1:3])
+
+    upper = torch.lerp(entry(0), entry(1), right_share)
+    lower = torch.lerp(entry(width), entry(width + 1), right_share)
+    return torch.lerp(upper, lower, lower_share)
+
+
+@lru_cache(maxsize=64)
+def _grid_scale(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "2"]:
+    return torch.tensor([2.0 / (width - 1), 2.0 / (height - 1)], dtype=dtype, device=device)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from scr3d.data.dataset import Batch
 from scr3d.losses.features import FeatureNetwork
 from scr3d.losses.parts import AcrossParts, one_part
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
-from scr3d.training.recipe import Recipe
+from scr3d.training.recipe import Moment, Recipe
 from scr3d.training.step import training_loss
 
 
@@ -41,10 +41,13 @@ class TrainingObjective(nn.Module):
         self.recipe = recipe
 
     def forward(
-        self, batch: Batch | Whole, images_seen: int, held_out: bool = False
+        self, batch: Batch | Whole, when: int | Moment, held_out: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch (in training the total, else without regularisers) and the values to log."""
+        """Loss of a batch (in training the total, else without regularisers) and the values to log.
+
+        `when`: images seen so far, or the recipe at that moment.
+        """
         whole = batch if isinstance(batch, Whole) else Whole(batch)
-        losses = training_loss(self.model, self.features, whole.batch, self.recipe, images_seen, whole.across)
+        losses = training_loss(self.model, self.features, whole.batch, self.recipe, when, whole.across)
         chosen = losses.reconstruction if held_out else losses.total
         return chosen, {name: value.detach() for name, value in losses.parts.items()}

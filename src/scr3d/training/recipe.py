@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from scr3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Moment(NamedTuple):
+    """What changes with the images seen: numbers, or tensors of one number where a captured step reads them.
+
+    Attributes:
+        view_scale: factor on the view.
+        weights: of the regularisers that are in use, by name.
+    """
+
+    view_scale: float | Tensor
+    weights: Mapping[str, float | Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,18 @@ class Recipe:
     def view_scale_at(self, images: int) -> float:
         """Factor on the view after so many images."""
         return 1.0 if self.view_warmup <= 0 else min(1.0, images / self.view_warmup)
+
+    def at(self, images: int) -> Moment:
+        """Everything that changes, after so many images."""
+        weights = {
+            "smoothness": self.smoothness_at(images),
+            "rotation_penalty": self.rotation_penalty_at(images),
+            "translation_penalty": self.translation_penalty,
+            "relief_penalty": self.relief_penalty_at(images),
+            "shape_penalty": self.shape_penalty,
+            "light_penalty": self.light_penalty_at(images),
+        }
+        return Moment(self.view_scale_at(images), {name: weight for name, weight in weights.items() if weight > 0})
 
 
 def _decay(start: float, end: float, constant: float, images: int) -> float:

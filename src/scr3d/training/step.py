@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +18,7 @@ from scr3d.losses.parts import AcrossParts, one_part
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, RawFactors, Reconstruction, explain
 from scr3d.models.confidence import Confidence
 from scr3d.models.layers import widened
-from scr3d.training.recipe import Recipe
+from scr3d.training.recipe import Moment, Recipe
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,24 @@ def training_loss(
     features: nn.Module,
     batch: Batch,
     recipe: Recipe,
-    images_seen: int,
+    when: int | Moment,
     across: AcrossParts = one_part,
 ) -> Losses:
     """Loss of a batch of images in [0, 1] ([U], section 3; [SCR], equation 2; regularisers are ours).
 
-    For a part of a batch, `across` turns its means into those of the whole batch, see `scr3d.training.parallel`.
+    `when` is the number of images seen so far, or the recipe at that moment. For a part of a batch, `across` turns its
+    means into those of the whole batch, see `scr3d.training.parallel`. Nothing here waits for the device or sends it
+    numbers, so that a CUDA graph can repeat it (`scr3d.training.captured`).
     """
-    image = batch.image
+    image, moment = batch.image, recipe.at(when) if isinstance(when, int) else when
     if recipe.supervised:
         return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth, batch.mask)
-    raw = model.decode(model.encode(image), recipe.view_scale_at(images_seen))
+    raw = model.decode(model.encode(image), moment.view_scale)
     plain, flipped = explain_sides(raw.factors, model.estimate_confidence(image), model, recipe)
     losses = reconstruction_losses(plain, flipped, Target(image, batch.mask), features, recipe, across)
-    regularisers = regularisation(raw, recipe, images_seen, model.config.fov_deg, across)
-    total = losses.total + sum(weight * term for weight, term in regularisers.values())
-    parts = losses.parts | {name: term for name, (_, term) in regularisers.items()}
-    return replace(losses, total=total, parts=parts)
+    regularisers = regularisation(raw, moment.weights, recipe.smoothness_limit, model.config.fov_deg, across)
+    total = losses.total + sum(moment.weights[name] * term for name, term in regularisers.items())
+    return replace(losses, total=total, parts=losses.parts | regularisers)
 
 
 def supervised_losses(
@@ -172,22 +174,20 @@ def sum_terms(terms: tuple[Tensor, Tensor], recipe: Recipe) -> Tensor:
 
 
 def regularisation(
-    raw: RawFactors, recipe: Recipe, images_seen: int, fov_deg: float, across: AcrossParts = one_part
-) -> dict[str, tuple[float, Tensor]]:
-    """Weight and value of every regulariser that is in use."""
+    raw: RawFactors,
+    names: Iterable[str],
+    smoothness_limit: float,
+    fov_deg: float,
+    across: AcrossParts = one_part,
+) -> dict[str, Tensor]:
+    """Value of every regulariser that is named."""
     slopes = raw.factors.light.direction[:, :2] / raw.factors.light.direction[:, 2:]
     terms = {
-        "smoothness": (
-            recipe.smoothness_at(images_seen),
-            lambda: smoothness_loss(raw.raw_depth, recipe.smoothness_limit),
-        ),
-        "rotation_penalty": (recipe.rotation_penalty_at(images_seen), lambda: raw.raw_view[:, :3].square().mean()),
-        "translation_penalty": (recipe.translation_penalty, lambda: raw.raw_view[:, 3:].square().mean()),
-        "relief_penalty": (
-            recipe.relief_penalty_at(images_seen),
-            lambda: relief_loss(raw.factors.canonical_depth, fov_deg, across),
-        ),
-        "shape_penalty": (recipe.shape_penalty, lambda: spread_loss(raw.raw_depth, across)),
-        "light_penalty": (recipe.light_penalty_at(images_seen), lambda: slopes.square().mean()),
+        "smoothness": lambda: smoothness_loss(raw.raw_depth, smoothness_limit),
+        "rotation_penalty": lambda: raw.raw_view[:, :3].square().mean(),
+        "translation_penalty": lambda: raw.raw_view[:, 3:].square().mean(),
+        "relief_penalty": lambda: relief_loss(raw.factors.canonical_depth, fov_deg, across),
+        "shape_penalty": lambda: spread_loss(raw.raw_depth, across),
+        "light_penalty": lambda: slopes.square().mean(),
     }
-    return {name: (weight, term()) for name, (weight, term) in terms.items() if weight > 0}
+    return {name: terms[name]() for name in names}

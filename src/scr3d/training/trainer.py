@@ -27,6 +27,7 @@ from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import to_json
 from scr3d.training.average import running_average
 from scr3d.training.batches import TrainingData
+from scr3d.training.captured import CapturedGradients
 from scr3d.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -77,7 +78,12 @@ class Trainer:
         self.fabric = make_fabric(config, machines)
         self.group = group_of(self.fabric)
         threads = torch.get_num_threads()
-        self.in_parts = BatchInParts(threads) if threads > 1 and self.fabric.device.type == "cpu" else None
+        self.together: BatchInParts | CapturedGradients | None = None
+        if self.fabric.device.type == "cuda":
+            if self.group.size == 1 and (machines or MachineOptions()).cuda_graph:
+                self.together = CapturedGradients(config.recipe)
+        elif threads > 1:
+            self.together = BatchInParts(threads)
         # Importing a folder and downloading leave files that the other processes then find.
         cache_bytes = int(1e9 * (machines or MachineOptions()).shard_cache_gb)
         self.data, features = self.group.first_then_others(lambda: self._open_data(cache_bytes))
@@ -191,7 +197,7 @@ class Trainer:
                 return self._outer_step(self.graph)
         self.optimiser.zero_grad(set_to_none=True)
         batch = self.data.train_batch(self.step)
-        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.in_parts)
+        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.together)
         total, parts = gradients.of(self.objective, self.data.joint(batch), self.images_seen)
         objective = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
@@ -200,7 +206,8 @@ class Trainer:
         if self.graph is not None and self.graph.bilevel:
             self.graph.optimiser.zero_grad(set_to_none=True)  # only held-out images move this graph
         norm = self._clip()
-        finite = bool(torch.isfinite(objective) & torch.isfinite(norm))
+        found = read({"total": total, "gradient": norm, "objective": objective, **parts})
+        finite = math.isfinite(found.pop("objective")) and math.isfinite(found["gradient"])
         if finite:
             self.optimiser.step()
             if self.graph is not None:
@@ -210,7 +217,7 @@ class Trainer:
             self.graph.optimiser.zero_grad(set_to_none=True)
         self._count_bad(finite, batch)
         self.step += 1
-        return {name: float(value.detach()) for name, value in {"total": total, "gradient": norm, **parts}.items()}
+        return found
 
     def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
         config = self.config
@@ -233,7 +240,7 @@ class Trainer:
         self._count_bad(found.finite, outer_batch)
         self.step += inner
         values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
-        return {name: float(value) for name, value in {**values, "dag_penalty": found.penalty}.items()}
+        return read({**values, "dag_penalty": found.penalty})
 
     def learning_rate(self, step: int) -> float:
         """Constant, then falling linearly to a twentieth over the last part of the run; lower after bad steps."""
@@ -382,6 +389,11 @@ class Trainer:
             ) from error
         finally:
             self.journal.close()
+
+
+def read(values: dict[str, Tensor]) -> dict[str, float]:
+    """Numbers from the device, all at once: each reading waits for what it has been told to do."""
+    return dict(zip(values, torch.stack([value.detach().double() for value in values.values()]).tolist(), strict=True))
 
 
 def train(config: TrainConfig, machines: MachineOptions | None = None) -> dict[str, float]:
