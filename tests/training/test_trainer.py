@@ -67,7 +67,7 @@ def test_same_seed_same_result_other_seed_other_result(heads: Path, tmp_path: Pa
 def test_resumed_run_equals_uninterrupted_one(heads: Path, tmp_path: Path, threads: int) -> None:
     train(config(heads, tmp_path / "whole", steps=9, threads=threads))
     interrupted = Trainer(config(heads, tmp_path / "parts", steps=9, threads=threads))
-    assert (interrupted.together is not None) == (threads > 1)
+    assert (interrupted.in_parts is not None) == (threads > 1)
     for _ in range(4):
         interrupted.train_step()
     interrupted.save()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from scr3d.errors import ShapeError
 from scr3d.factors import View
-from scr3d.fused.dispatch import usable
+from scr3d.fused.dispatch import plain_gradients, usable
 from scr3d.fused.surface import Eye, fits, seen
 from scr3d.geometry.camera import Camera, DepthRange, project
 from scr3d.geometry.pose import canonical_from_view, rotation_matrix, view_from_canonical
@@ -179,8 +180,41 @@ def _bilinear(texture: Tensor, pixels: Tensor) -> Tensor:
     if texture.is_cuda and torch.are_deterministic_algorithms_enabled():
         return bilinear_by_entries(texture, pixels)
     height, width = texture.shape[2:]
-    grid = pixels * _grid_scale(height, width, texture.dtype, texture.device) - 1.0
+    scale = _grid_scale(height, width, texture.dtype, texture.device)
+    grid = pixels * scale - 1.0
+    if texture.is_cuda and torch.is_grad_enabled():
+        return _TwiceDifferentiable.apply(texture, grid, scale)
+    return _sampled(texture, grid)
+
+
+def _sampled(texture: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+class _TwiceDifferentiable(torch.autograd.Function):
+    """`grid_sample` with second derivatives on a GPU too, where PyTorch may have none."""
+
+    @staticmethod
+    def forward(ctx: Any, texture: Tensor, grid: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(texture, grid, scale)
+        return _sampled(texture, grid)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        texture, grid, scale = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:2]
+        if torch.is_grad_enabled():  # this gradient is to be differentiated again
+
+            def form(texture: Tensor, grid: Tensor) -> Tensor:
+                return bilinear_by_entries(texture, (grid + 1.0) / scale)
+
+            by_texture, by_grid = plain_gradients(form, (texture, grid), wanted, (gradient,))
+            return by_texture, by_grid, None
+        bilinear, border = 0, 1  # as PyTorch numbers them
+        by_texture, by_grid = torch.ops.aten.grid_sampler_2d_backward(
+            gradient, texture, grid, bilinear, border, True, list(wanted)
+        )
+        return by_texture if wanted[0] else None, by_grid if wanted[1] else None, None
 
 
 def bilinear_by_entries(

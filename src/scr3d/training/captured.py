@@ -1,8 +1,8 @@
-"""Gradients of a batch as one CUDA graph, which the GPU repeats without being told every operation anew.
+"""A training step as one CUDA graph, which the GPU repeats without being told every operation anew.
 
-The small networks leave a GPU waiting for the next operation most of the time: a step has more than a thousand of them.
-Recorded once, they are started together. The batch and what the recipe changes with the images seen are copied into the
-places that the recording reads.
+The small networks leave a GPU waiting for the next operation most of the time: a step has thousands of them. Recorded
+once, from the loss to the running average, they are started together. The batch and the numbers that change from step
+to step are copied into the places that the recording reads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from scr3d.training.objective import Whole
 from scr3d.training.recipe import Moment, Recipe
 
 REHEARSALS = 2
-"""Steps before the recording: libraries choose their algorithms, kernels are compiled, constants are sent."""
+"""Steps without effect before the recording: libraries choose algorithms, kernels are compiled, constants are sent."""
 
-Objective = Callable[..., tuple[Tensor, dict[str, Tensor]]]
+Objective = Callable[[Whole, Moment], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -29,81 +29,147 @@ class Recording:
     """One graph and the tensors that it reads and writes.
 
     Attributes:
-        graph: of the loss and its gradients.
+        graph: of the step.
         inputs: what a batch is copied into.
-        numbers: the view scale and the weights of the regularisers.
-        total: the loss.
-        values: to be logged.
-        gradients: of the parameters, None where there is none.
+        numbers: whether the step counts, learning rate, weight of the running average, view scale, and the weights of
+            the regularisers.
+        names: of the values.
+        values: the loss, the gradient's norm, and what else is logged.
     """
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     numbers: Float[Tensor, " numbers"]
-    total: Tensor
-    values: dict[str, Tensor]
-    gradients: tuple[Tensor | None, ...]
+    names: list[str]
+    values: Float[Tensor, " values"]
 
 
-class CapturedGradients:
-    """Computes the training loss and its gradient from a recording, which is made anew when the recipe's terms change.
+class CapturedStep:
+    """Takes steps from a recording, which is made anew when the terms of the recipe change.
 
-    For one process and first derivatives. The gradients are those of the same operations one by one.
+    For one process and first derivatives; the optimiser must have taken a step before, which makes its state.
     """
 
-    def __init__(self, recipe: Recipe):
+    def __init__(
+        self,
+        objective: Objective,
+        recipe: Recipe,
+        model: nn.Module,
+        averaged: nn.Module,
+        optimiser: torch.optim.Adam,
+        clip: Callable[[], Tensor],
+    ):
+        """Record nothing yet.
+
+        Args:
+            objective: loss and values to log of a batch.
+            recipe: what changes with the images seen.
+            model: is trained.
+            averaged: holds the running average of its weights.
+            optimiser: over the parameters that are trained; fused and capturable.
+            clip: limits the gradient and returns its norm before.
+        """
+        self.objective = objective
         self.recipe = recipe
+        self.parameters: list[Tensor] = list(model.parameters())
+        self.averaged: list[Tensor] = list(averaged.parameters())
+        self.optimiser = optimiser
+        self.clip = clip
         self._key: object = None
         self._recording: Recording | None = None
 
-    def gradients(
-        self, objective: Objective, whole: Whole, images_seen: int, parameters: Sequence[nn.Parameter]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Write the gradient of the batch's loss to the parameters, until the next call.
+    @property
+    def ready(self) -> bool:
+        """Whether the optimiser has a state."""
+        return len(self.optimiser.state) > 0
+
+    def take(self, batch: Batch, images_seen: int, rate: float, average_weight: float) -> dict[str, float]:
+        """Take a step, which changes nothing where loss or gradient are not finite.
+
+        Args:
+            batch: on the GPU.
+            images_seen: before the step.
+            rate: learning rate.
+            average_weight: by how much the running average follows the weights.
 
         Returns:
-            The loss and the values to log; the next call writes over them.
+            `total`, `gradient` (norm before clipping), and the single terms.
         """
         moment = self.recipe.at(images_seen)
-        tensors = tensors_of(whole.batch)
+        tensors = tensors_of(batch)
         key = (tuple(moment.weights), [(tensor.shape, tensor.dtype) for tensor in tensors])
-        recording = self._recording
-        if recording is None or key != self._key:
+        if self._recording is None or key != self._key:
             self._recording = None  # its memory is needed for the next one
-            self._recording = recording = record(objective, whole.batch, moment, parameters)
-            self._key = key
+            self._recording, self._key = self._record(batch, moment), key
+        recording = self._recording
         for place, tensor in zip(recording.inputs, tensors, strict=True):
             place.copy_(tensor)
-        recording.numbers.copy_(numbers_of(moment).pin_memory(), non_blocking=True)
+        recording.numbers.copy_(numbers_of(moment, 1.0, rate, average_weight))
         recording.graph.replay()
-        for parameter, gradient in zip(parameters, recording.gradients, strict=True):
+        return dict(zip(recording.names, recording.values.tolist(), strict=True))
+
+    def compute(
+        self, given: Whole, moment: Moment, counts: Tensor, rate: Tensor, average_weight: Tensor
+    ) -> dict[str, Tensor]:
+        """The operations of a step, none of which waits for the device.
+
+        Args:
+            given: the batch.
+            moment: the recipe, as tensors.
+            counts: 1, or 0 for a step that changes nothing.
+            rate: learning rate.
+            average_weight: as in `take`.
+
+        Returns:
+            What `take` returns.
+        """
+        total, values = self.objective(given, moment)
+        found = torch.autograd.grad(total, self.parameters, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, found, strict=True):
             parameter.grad = gradient
-        return recording.total, recording.values
+        norm = self.clip()
+        effective = counts * (total.isfinite() & norm.isfinite())
+        # Fused optimisers take no step where this is 1, as a scaler of gradients tells them.
+        self.optimiser.found_inf = 1 - effective  # type: ignore[attr-defined]
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        with torch.no_grad():
+            away = list(torch._foreach_sub(self.parameters, self.averaged))
+            torch._foreach_mul_(away, average_weight * effective)
+            torch._foreach_add_(self.averaged, away)
+        return {"total": total, "gradient": norm, **values}
 
+    def _record(self, batch: Batch, moment: Moment) -> Recording:
+        """Rehearse a step on a stream of its own, and record it."""
+        device = batch.image.device
+        inputs = [tensor.clone() for tensor in tensors_of(batch)]
+        numbers = numbers_of(moment, 0.0, 0.0, 0.0).to(device)
+        given = Whole(batch_of(inputs, batch))
+        counts, rate, average_weight, scale, *weights = numbers.unbind()
+        held = Moment(scale, dict(zip(moment.weights, weights, strict=True)))
+        try:
+            stream = torch.cuda.Stream(device)
+            stream.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(stream):
+                for _ in range(REHEARSALS):
+                    self.compute(given, held, counts, rate, average_weight)
+            torch.cuda.current_stream(device).wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                logged = self.compute(given, held, counts, rate, average_weight)
+                values = torch.stack([value.detach().float() for value in logged.values()])
+        finally:
+            self._tidy()
+        return Recording(graph, inputs, numbers, list(logged), values)
 
-def record(objective: Objective, batch: Batch, moment: Moment, parameters: Sequence[nn.Parameter]) -> Recording:
-    """Rehearse a step on a stream of its own, and record it."""
-    device = batch.image.device
-    inputs = [tensor.clone() for tensor in tensors_of(batch)]
-    numbers = numbers_of(moment).to(device)
-    places = Whole(batch_of(inputs, batch))
-    scale, *weights = numbers.unbind()
-    held = Moment(scale, dict(zip(moment.weights, weights, strict=True)))
-
-    def compute() -> tuple[Tensor, dict[str, Tensor], tuple[Tensor | None, ...]]:
-        total, values = objective(places, held)
-        return total.detach(), values, torch.autograd.grad(total, list(parameters), allow_unused=True)
-
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(REHEARSALS):
-            compute()
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        total, values, gradients = compute()
-    return Recording(graph, inputs, numbers, total, values, gradients)
+    def _tidy(self) -> None:
+        """Leave nothing of the recording in the optimiser, which may also be used without it."""
+        self.optimiser.__dict__.pop("found_inf", None)
+        for group in self.optimiser.param_groups:
+            group["lr"] = float("nan")  # whoever takes a step sets it
+        for parameter in self.parameters:
+            parameter.grad = None
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
@@ -126,6 +192,7 @@ def batch_of(tensors: Sequence[Tensor], like: Batch) -> Batch:
     return Batch(image, truth, mask)
 
 
-def numbers_of(moment: Moment) -> Float[Tensor, " numbers"]:
-    """The view scale and the weights, in turn."""
-    return torch.tensor([float(moment.view_scale), *(float(weight) for weight in moment.weights.values())])
+def numbers_of(moment: Moment, *before: float) -> Float[Tensor, " numbers"]:
+    """The given numbers, the view scale and the weights, in turn."""
+    weights = [float(weight) for weight in moment.weights.values()]
+    return torch.tensor([*before, float(moment.view_scale), *weights])

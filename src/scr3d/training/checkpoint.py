@@ -122,8 +122,7 @@ def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, tensor
         if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
             raise CheckpointError(f"the optimiser state has {key} of shape {tuple(value.shape)}, the model has not")
         parameter = parameters[name]
-        device = parameter.device if value.ndim else value.device
-        restored = value.to(device)
+        restored = value.to(parameter.device)  # a fused optimiser wants its counts beside the weights
         if value.ndim == 4:
             restored = torch.empty_like(parameter).copy_(restored)  # keeps the parameter's memory format
         optimiser.state[parameter][quantity] = restored

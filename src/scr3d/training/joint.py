@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from scr3d.errors import ConfigError
 from scr3d.processes import Group
-from scr3d.training.captured import CapturedGradients
 from scr3d.training.objective import Whole
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.survival import only_process
@@ -27,13 +26,13 @@ class JointGradients:
         group: the processes.
         parameters: of which gradients are wanted.
         backward: from a loss to the gradients of the parameters.
-        together: the threads of this process, or the GPU's recording, if there are any.
+        in_parts: the threads of this process, if there are several.
     """
 
     group: Group
     parameters: Sequence[nn.Parameter]
     backward: Callable[[Tensor], None]
-    together: BatchInParts | CapturedGradients | None = None
+    in_parts: BatchInParts | None = None
 
     def of(
         self, objective: Callable[..., tuple[Tensor, dict[str, Tensor]]], whole: Whole, images_seen: int
@@ -46,8 +45,8 @@ class JointGradients:
         Raises:
             ProcessLostError: another process has gone; no weight has changed.
         """
-        if self.together is not None:
-            total, values = self.together.gradients(objective, whole, images_seen, self.parameters)
+        if self.in_parts is not None:
+            total, values = self.in_parts.gradients(objective, whole, images_seen, self.parameters)
             self._add_up(whole.weight)
         else:
             total, values = objective(whole, images_seen)

@@ -25,9 +25,9 @@ from scr3d.models.io import save_model
 from scr3d.out_of_memory import advised
 from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import to_json
-from scr3d.training.average import running_average
+from scr3d.training.average import average_weight, running_average
 from scr3d.training.batches import TrainingData
-from scr3d.training.captured import CapturedGradients
+from scr3d.training.captured import CapturedStep
 from scr3d.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -44,10 +44,11 @@ from scr3d.training.graph import GraphLearner
 from scr3d.training.joint import JointGradients, check_replicas, only_run
 from scr3d.training.journal import Journal
 from scr3d.training.memory import foreseen, step_work
-from scr3d.training.objective import TrainingObjective
+from scr3d.training.objective import TrainingObjective, Whole
 from scr3d.training.parallel import BatchInParts
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import no_bar, progress_bar
+from scr3d.training.recipe import Moment
 from scr3d.training.run_file import check_run_file, write_run_file
 from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, Warnings, save_bad_batch
 from scr3d.training.validation import validate
@@ -78,12 +79,8 @@ class Trainer:
         self.fabric = make_fabric(config, machines)
         self.group = group_of(self.fabric)
         threads = torch.get_num_threads()
-        self.together: BatchInParts | CapturedGradients | None = None
-        if self.fabric.device.type == "cuda":
-            if self.group.size == 1 and (machines or MachineOptions()).cuda_graph:
-                self.together = CapturedGradients(config.recipe)
-        elif threads > 1:
-            self.together = BatchInParts(threads)
+        on_gpu = self.fabric.device.type == "cuda"
+        self.in_parts = BatchInParts(threads) if threads > 1 and not on_gpu else None
         # Importing a folder and downloading leave files that the other processes then find.
         cache_bytes = int(1e9 * (machines or MachineOptions()).shard_cache_gb)
         self.data, features = self.group.first_then_others(lambda: self._open_data(cache_bytes))
@@ -102,12 +99,19 @@ class Trainer:
             betas=(config.optimiser.beta1, config.optimiser.beta2),
             weight_decay=config.optimiser.weight_decay,
             fused=True,
+            capturable=on_gpu,
         )
         self.objective, self.optimiser = self.fabric.setup(
             TrainingObjective(self.model, features, config.recipe), optimiser
         )
         self.average = average.to(self.fabric.device)
+        self.average.n_averaged = self.average.n_averaged.cpu()  # read in every step
         self.features = features
+        self.captured: CapturedStep | None = None
+        if on_gpu and self.group.size == 1 and self.graph is None and (machines or MachineOptions()).cuda_graph:
+            self.captured = CapturedStep(
+                self._alone, config.recipe, self.model, average.module, self.optimiser.optimizer, self._clip
+            )
         self.step = 0
         self.best_loss = math.inf
         self.bad_steps = BadSteps()
@@ -195,19 +199,22 @@ class Trainer:
                 self.fabric.print(f"graph settled: {', '.join(self.graph.record()['edges'])}")
             if self.graph.unrolls_at(self.step):
                 return self._outer_step(self.graph)
-        self.optimiser.zero_grad(set_to_none=True)
         batch = self.data.train_batch(self.step)
-        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.together)
-        total, parts = gradients.of(self.objective, self.data.joint(batch), self.images_seen)
-        objective = total
+        if self.captured is not None and self.captured.ready:
+            return self._captured_step(self.captured, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.in_parts)
+        objective = self.objective if self.in_parts is None else self._alone
+        total, parts = gradients.of(objective, self.data.joint(batch), self.images_seen)
+        minimised = total
         if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
             self.fabric.backward(extra)
-            objective, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
+            minimised, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
         if self.graph is not None and self.graph.bilevel:
             self.graph.optimiser.zero_grad(set_to_none=True)  # only held-out images move this graph
         norm = self._clip()
-        found = read({"total": total, "gradient": norm, "objective": objective, **parts})
-        finite = math.isfinite(found.pop("objective")) and math.isfinite(found["gradient"])
+        found = read({"total": total, "gradient": norm, "minimised": minimised, **parts})
+        finite = math.isfinite(found.pop("minimised")) and math.isfinite(found["gradient"])
         if finite:
             self.optimiser.step()
             if self.graph is not None:
@@ -218,6 +225,22 @@ class Trainer:
         self._count_bad(finite, batch)
         self.step += 1
         return found
+
+    def _captured_step(self, captured: CapturedStep, batch: Batch) -> dict[str, float]:
+        averaged = self.average.n_averaged
+        weight = average_weight(self.config.optimiser.average, int(averaged))
+        found = captured.take(batch, self.images_seen, self.learning_rate(self.step), weight)
+        finite = math.isfinite(found["total"]) and math.isfinite(found["gradient"])
+        if finite:
+            averaged += 1
+        self._count_bad(finite, batch)
+        self.step += 1
+        return found
+
+    def _alone(self, whole: Whole, when: int | Moment) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective without the strategy's wrapper, for gradients that are not asked for by way of it."""
+        with self.fabric.autocast():
+            return self.objective.module(whole, when)
 
     def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
         config = self.config
