@@ -186,11 +186,15 @@ def test_a_step_that_does_not_count_changes_nothing(heads: Path, tmp_path: Path,
 
 @pytest.mark.gpu
 @needs_gpu
-@pytest.mark.parametrize("structure", ["independent", "dense", "dynamic"])
+@pytest.mark.parametrize(
+    "model", [*map(model_config, ("independent", "dense", "dynamic")), model_config(preset=Preset.REFERENCE)]
+)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_recorded_steps_are_those_of_the_trainer(heads: Path, tmp_path: Path, structure: str, precision: str) -> None:
+def test_recorded_steps_are_those_of_the_trainer(
+    heads: Path, tmp_path: Path, model: ModelConfig, precision: str
+) -> None:
     recorded, usual = (
-        run_of(heads, tmp_path / str(captured), "cuda", captured, model=model_config(structure), precision=precision)
+        run_of(heads, tmp_path / str(captured), "cuda", captured, model=model, precision=precision)
         for captured in (True, False)
     )
     assert recorded.captured is not None

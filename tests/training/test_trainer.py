@@ -35,6 +35,21 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_model(run / "last").state_dict()
 
 
+def test_threads_take_the_steps_of_one(heads: Path, tmp_path: Path) -> None:
+    """Gradients must lie in memory as the weights do, or a fused optimiser pairs numbers that do not belong together."""
+    runs = [Trainer(config(heads, tmp_path / str(threads), threads=threads)) for threads in (1, 2)]
+    start = [parameter.detach().clone() for parameter in runs[0].model.parameters()]
+    for run in runs:
+        for _ in range(3):
+            run.train_step()
+        for name, parameter in run.model.named_parameters():
+            assert parameter.grad is None or parameter.grad.stride() == parameter.stride(), name
+    one, two = (list(run.model.parameters()) for run in runs)
+    moved = sum(float((x.detach() - y.detach()).square().sum()) for x, y in zip(one, start, strict=True))
+    apart = sum(float((x.detach() - y.detach()).square().sum()) for x, y in zip(one, two, strict=True))
+    assert apart < 1e-2 * moved
+
+
 @pytest.mark.parametrize("order", ["ADLV", None])
 def test_held_out_loss_falls(heads: Path, tmp_path: Path, order: str | None) -> None:
     model = replace(TINY, order=order) if order else ModelConfig(size=32, width=4, structure=StructureKind.INDEPENDENT)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scr3d.data.dataset import Batch, Truth
+from scr3d.training.layout import laid_out_as
 from scr3d.training.objective import Whole
 from scr3d.training.recipe import Moment, Recipe
 
@@ -126,7 +127,7 @@ class CapturedStep:
         total, values = self.objective(given, moment)
         found = torch.autograd.grad(total, self.parameters, allow_unused=True)
         for parameter, gradient in zip(self.parameters, found, strict=True):
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else laid_out_as(gradient, parameter)
         norm = self.clip()
         effective = counts * (total.isfinite() & norm.isfinite())
         # Fused optimisers take no step where this is 1, as a scaler of gradients tells them.

@@ -202,7 +202,8 @@ class GraphLearner:
             parameter.copy_(after.weights[name])
             moments = {"exp_avg": after.mean[name], "exp_avg_sq": after.square[name]}
             state = {key: torch.empty_like(parameter).copy_(value) for key, value in moments.items()}
-            optimiser.state[parameter] = {"step": torch.tensor(float(after.count)), **state}
+            steps = torch.tensor(float(after.count), device=parameter.device)
+            optimiser.state[parameter] = {"step": steps, **state}
 
     def _inner_parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [(n, p) for n, p in self.model.named_parameters() if not n.startswith(STRUCTURE_PREFIX)]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from scr3d.data.dataset import Batch
 from scr3d.fused.dispatch import is_plain, plain
 from scr3d.losses.parts import AcrossParts, one_part
+from scr3d.training.layout import laid_out_as
 from scr3d.training.objective import Whole
 
 Result = tuple[Tensor, dict[str, Tensor], tuple[Tensor | None, ...]]
@@ -69,7 +70,7 @@ class BatchInParts:
         results = finish([self.pool.submit(compute, part) for part in range(count)])
         for parameter, *gradients in zip(parameters, *(gradients for _, _, gradients in results), strict=True):
             found = [gradient for gradient in gradients if gradient is not None]
-            parameter.grad = torch.stack(found).sum(0).div_(count) if found else None
+            parameter.grad = laid_out_as(torch.stack(found).sum(0).div_(count), parameter) if found else None
         values = {name: torch.stack([part[name] for _, part, _ in results]).mean() for name in results[0][1]}
         return torch.stack([total for total, _, _ in results]).mean(), values
 
