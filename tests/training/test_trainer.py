@@ -36,7 +36,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_threads_take_the_steps_of_one(heads: Path, tmp_path: Path) -> None:
-    """Gradients must lie in memory as the weights do, or a fused optimiser pairs numbers that do not belong together."""
+    """A fused optimiser goes through gradients and weights as they lie in memory, so both must lie alike."""
     runs = [Trainer(config(heads, tmp_path / str(threads), threads=threads)) for threads in (1, 2)]
     start = [parameter.detach().clone() for parameter in runs[0].model.parameters()]
     for run in runs:
