@@ -37,6 +37,24 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_a_face_anywhere_in_a_photo_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(PHOTO) as head:
+        photo = Image.new("RGB", (3 * head.width, 2 * head.height), (90, 110, 90))
+        photo.paste(head, (2 * head.width - 10, 5))
+    photo.save(tmp_path / "photo.png")
+    options = ["intervene", str(tmp_path / "photo.png"), "--set", "view=yaw:20", "--out", str(tmp_path / "out")]
+    main(options)
+    found = json.loads((tmp_path / "out" / "interventions.json").read_text())["factors"]
+    main(["intervene", str(PHOTO), "--set", "view=yaw:20", "--out", str(tmp_path / "alone")])
+    alone = json.loads((tmp_path / "alone" / "interventions.json").read_text())["factors"]
+    for name in ("ambient", "diffuse"):
+        assert found["light"]["before"][name] == pytest.approx(alone["light"]["before"][name], abs=0.1)
+    photo.crop((0, 0, 64, 64)).save(tmp_path / "nobody.png")
+    assert "shows no face" in error_line(
+        tmp_path / "nobody.png", "--set", "view=yaw:20", "--out", tmp_path / "no", capsys=capsys
+    )
+
+
 def test_numbers_of_the_shipped_model(result: Path) -> None:
     record = json.loads(
         (result / "interventions.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")

@@ -159,14 +159,14 @@ def reconstruct_files(
     _check_out(out)
     name = "shipped" if model is None else written_name(model)
     if paths:
-        from scr3d.models.io import load_model
+        from scr3d.models.io import find_model, load_model, read_provenance
         from scr3d.out_of_memory import advised, reconstruction_work
         from scr3d.runtime import find_device, use_threads
 
         count = use_threads(threads)
         network = load_model(model, find_device(device)).eval()
         try:
-            options = replace(options, crop=options.crop.for_model(shipped=model is None))
+            options = replace(options, crop=options.crop.for_model(read_provenance(find_model(model))))
             with advised(reconstruction_work(network, options.batch_size, count), device):
                 _reconstruct_all(_Names(paths, out), network, name, options, count, run, console)
         except OSError as error:

@@ -55,6 +55,26 @@ def test_a_saved_model_is_a_model_folder(tmp_path: Path, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["structure"]["order"] == "VDLA"
 
 
+def test_a_copy_of_the_shipped_model_still_finds_faces(tmp_path: Path) -> None:
+    copy = scr3d.load(scr3d.load().save_pretrained(tmp_path / "copy"))
+    assert copy.reconstruct(HEAD).sample.origin["kind"] == "face"
+    assert copy.reconstruct(HEAD, crop="center").sample.origin["kind"] == "center"
+    assert own_model().reconstruct(HEAD).sample.origin["kind"] == "center"
+    assert "finds the face" in (tmp_path / "copy" / "README.md").read_text()
+    options = [
+        "reconstruct",
+        str(HEAD),
+        "--model",
+        str(tmp_path / "copy"),
+        "--only",
+        "depth",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    main(options)
+    assert json.loads((tmp_path / "out" / HEAD.stem / "factors.json").read_text())["crop"]["kind"] == "face"
+
+
 def test_the_card_has_metadata_and_tells_what_is_known(tmp_path: Path) -> None:
     text = (own_model().save_pretrained(tmp_path / "heads", license="cc-by-4.0") / "README.md").read_text()
     _, metadata, card = text.split("---\n", 2)

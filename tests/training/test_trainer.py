@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from scr3d.causal import StructureKind
-from scr3d.data.dataset import Batch, Truth
+from scr3d.data.dataset import Batch, Dataset, Truth, open_dataset
 from scr3d.data.heads import HeadsConfig, generate
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, DataError
 from scr3d.factors import FACTORS
 from scr3d.models import ModelConfig, load_model
+from scr3d.models.io import read_provenance
 from scr3d.training.batches import mirror_some
 from scr3d.training.checkpoint import list_checkpoints
 from scr3d.training.config import OptimiserConfig, TrainConfig, recipe_defaults
@@ -29,6 +30,15 @@ def config(heads: Path, out: Path, steps: int = 6, **changes: object) -> TrainCo
     optimiser = OptimiserConfig(batch_size=4, rate=1e-3)
     options = {"images": 4 * steps, "validate_every": 4 * 1000, "validation_images": 12, "threads": 1} | changes
     return TrainConfig(data=heads, out=out, model=TINY, optimiser=optimiser, **options)
+
+
+def test_a_model_remembers_how_its_images_were_cut_out(heads: Path, tmp_path: Path) -> None:
+    train(config(heads, tmp_path / "of-heads", steps=1))
+    assert read_provenance(tmp_path / "of-heads" / "last")["crop"] == "face"
+    store = open_dataset(heads, "val", 32, tmp_path / "cache").store
+    for options, wanted in (({"crop": "face"}, "face"), ({"crop": "center"}, "center"), (None, "center")):
+        store.info = replace(store.info, source={"options": options})
+        assert Dataset(store).crop == wanted
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

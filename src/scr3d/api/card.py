@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+FRAMED = {
+    "face": 'finds the face; crop="center" takes the middle',
+    "center": 'takes the middle; crop="face" finds a face first',
+}
+"""What a model does with a photo unless it is told otherwise, by how its images were cut out."""
 TAGS = ("scr3d", "3d-reconstruction", "depth-estimation", "inverse-rendering", "causal-representation-learning")
 PIPELINE = "image-to-3d"
 """The hub's word for what the model does."""
@@ -29,14 +34,14 @@ Schölkopf, ECCV 2022), on the photo-geometric autoencoder of Wu, Rupprecht and 
 
 ```bash
 pip install 'scr3d[hub]'
-scr3d reconstruct photo.jpg --model {address} --crop center --out results
+scr3d reconstruct photo.jpg --model {address} --out results
 ```
 
 ```python
 import scr3d
 
 model = scr3d.Model.from_pretrained("{address}")
-found = model.reconstruct("photo.jpg", crop="center")  # crop="face": find the face first
+found = model.reconstruct("photo.jpg")  # {framed}
 found.depth, found.albedo, found.normal, found.view, found.light
 ```
 
@@ -61,7 +66,9 @@ identify people and must not be used for decisions about them.
 """
 
 
-def model_card(title: str, address: str, record: dict[str, Any], license: str | None = None) -> str:
+def model_card(
+    title: str, address: str, record: dict[str, Any], license: str | None = None, crop: str = "center"
+) -> str:
     """The whole text of README.md.
 
     Args:
@@ -69,6 +76,7 @@ def model_card(title: str, address: str, record: dict[str, Any], license: str | 
         address: what `--model` and `from_pretrained` take.
         record: what `scr3d.describe.describe_model` says of it.
         license: the hub's word for the licence of the weights (`mit`, `cc-by-4.0`); None says nothing.
+        crop: how photos are cut out for it, `face` or `center`.
     """
     metadata: dict[str, Any] = {} if license is None else {"license": license}
     metadata |= {"library_name": "scr3d", "pipeline_tag": PIPELINE, "tags": list(TAGS)}
@@ -78,6 +86,7 @@ def model_card(title: str, address: str, record: dict[str, Any], license: str | 
         title=title,
         address=address,
         size=record["networks"]["size"],
+        framed=FRAMED.get(crop, FRAMED["center"]),
         facts="\n".join(f"| {name} | {fact} |" for name, fact in facts(record).items()),
         scores=scores_table(record["validation"]),
     )

@@ -23,7 +23,7 @@ from scr3d.interventions.spec import build, check_specs, parse_spec, written
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
 from scr3d.models.config import ModelConfig
 from scr3d.models.hub import fetch, is_hub_name, written_name
-from scr3d.models.io import find_model, load_model, read_description
+from scr3d.models.io import find_model, load_model, read_provenance
 from scr3d.photos.explain import explain_squares
 from scr3d.photos.look import Found, squares_of
 from scr3d.runtime import find_device
@@ -76,7 +76,7 @@ class Model:
         Args:
             photo: see `scr3d.Photo`.
             crop: face (found, set upright, cut out), center (the square in the middle; for pictures that are cut out
-                already), or auto: face for the shipped model, center for your own.
+                already), or auto: as the images were that the model was trained on (face for the shipped one).
             refine: steps of fitting the answer to the photo; 0 for none, 40 is a good number.
 
         Raises:
@@ -259,7 +259,7 @@ class Model:
         """The squares of a photo, the largest face first."""
         if str(crop) not in list(Crop):
             raise ConfigError(f"the crop is one of {', '.join(Crop)}; got {crop!r}")
-        faces = Crop(crop).for_model(shipped=self.name == SHIPPED) is Crop.FACE
+        faces = Crop(crop).for_model(self.provenance) is Crop.FACE
         image = read_photo(photo)
         try:
             return squares_of(image, self.size, ReconstructOptions.render_size, faces)
@@ -306,4 +306,4 @@ def load(path: str | Path | None = None, device: torch.device | str = "cpu") -> 
 
 def _opened(folder: Path, name: str, device: torch.device | str) -> Model:
     network = load_model(folder, find_device(device))
-    return Model(network, name, read_description(folder).get("provenance") or {})
+    return Model(network, name, read_provenance(folder))

@@ -51,7 +51,9 @@ def write_shared(folder: Path, model: Model, half: bool, license: str | None, ad
         card = _kept_card(folder)
         if card is None:
             record = describe_model(model.network, provenance=provenance).record
-            card = model_card(folder.name, address or folder.name, record, license).encode()
+            card = model_card(
+                folder.name, address or folder.name, record, license, provenance.get("crop", "center")
+            ).encode()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder) as temporary:
             save_model(temporary, model.network, provenance, half)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from scr3d.commands.parsing import parse
+from scr3d.export.options import Crop
 from scr3d.interventions.files import RECORD, STRIP, check_out, write_intervention
 from scr3d.interventions.spec import build, check_specs, parse_spec
 
@@ -30,7 +31,7 @@ class InterveneArgs:
     """Options of `scr3d intervene`."""
 
     image: tyro.conf.Positional[Path]
-    """Photo of one object that fills the frame."""
+    """Photo; of several faces, the largest one is taken."""
     out: Path
     """Folder of strip.png and interventions.json."""
     do: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -40,6 +41,9 @@ class InterveneArgs:
     view=yaw:DEG,pitch:DEG,roll:DEG,x:SHIFT,y:SHIFT,z:SHIFT; of light and view, what is left out stays."""
     model: Path | None = None
     """Run or model folder, or hf://owner/name; without it, the model that comes with scr3d."""
+    crop: Crop = Crop.AUTO
+    """What is cut out of the photos, also of those for interventions: face, center, or auto: as the images were cut out
+    that the model was trained on (face for the shipped one)."""
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
     seed: int = 0
@@ -58,12 +62,14 @@ def run(args: list[str]) -> None:
     import torch
 
     from scr3d.models.hub import written_name
-    from scr3d.models.io import load_model
+    from scr3d.models.io import find_model, load_model, read_provenance
     from scr3d.runtime import find_device
 
-    model = load_model(given.model, find_device(given.device))
-    image = read_photo(given.image, model)
-    interventions = [build(spec, partial(read_photo, model=model), given.seed) for spec in specs]
+    folder = find_model(given.model)
+    model = load_model(folder, find_device(given.device))
+    faces = given.crop.for_model(read_provenance(folder)) is Crop.FACE
+    image = read_photo(given.image, model, faces)
+    interventions = [build(spec, partial(read_photo, model=model, faces=faces), given.seed) for spec in specs]
     from scr3d.interventions.apply import intervene
     from scr3d.interventions.report import Request, table
 
@@ -77,8 +83,16 @@ def run(args: list[str]) -> None:
     print(f"{given.out / STRIP} shows it, {given.out / RECORD} has the numbers")
 
 
-def read_photo(path: Path, model: PhotoGeometricAutoencoder) -> torch.Tensor:
-    """The middle square of a photo as a batch of one, in the size and on the device of the model."""
-    from scr3d.data.photos import read_photos
+def read_photo(path: Path, model: PhotoGeometricAutoencoder, faces: bool) -> torch.Tensor:
+    """The largest face of a photo, or its middle, as a batch of one in the size and on the device of the model."""
+    import torch
 
-    return read_photos([path], model.config.size).to(model.border.device)
+    from scr3d.errors import DataError
+    from scr3d.photos.look import look
+
+    size = model.config.size
+    try:
+        square = look(path, size, size, faces)[0].image
+    except DataError as error:
+        raise DataError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+    return torch.from_numpy(square).movedim(-1, 0)[None].contiguous().to(model.border.device)

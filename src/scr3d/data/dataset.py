@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from scr3d.data.folder import import_folder
+from scr3d.data.heads.config import GENERATOR
 from scr3d.data.layout import folder_source
 from scr3d.data.shard_files import DEFAULT_CACHE_BYTES, ShardCache
 from scr3d.data.shards import ShardedStore, is_sharded, shard_batch_indices
@@ -23,6 +24,7 @@ from scr3d.errors import DataError
 from scr3d.factors import Light, View
 from scr3d.geometry.camera import DepthRange
 
+FACE = "face"
 SHARDS_MIXED = 4
 """Shards that are in use at a time; their images are shuffled among one another."""
 GROUPS = ("identity", "sex", "age", "ethnicity", "skin")
@@ -118,6 +120,14 @@ class Dataset:
     def has_truth(self) -> bool:
         """Whether true depth is known."""
         return "depth" in self.store
+
+    @property
+    def crop(self) -> str:
+        """How its images were cut out: `face` for faces that were found so and for synthetic heads, else `center`."""
+        source = self.store.info.source
+        options = source.get("options")
+        prepared = isinstance(options, dict) and options.get("crop") == FACE
+        return FACE if prepared or source.get("generator") == GENERATOR else "center"
 
     def batch(
         self,

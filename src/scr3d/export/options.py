@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from scr3d.errors import ConfigError
 
@@ -46,11 +48,11 @@ class Crop(StrEnum):
     FACE = "face"
     CENTER = "center"
 
-    def for_model(self, shipped: bool) -> Crop:
-        """What auto stands for: faces for the shipped model, which knows nothing else."""
+    def for_model(self, provenance: Mapping[str, Any]) -> Crop:
+        """What auto stands for: how the images were cut out that the model was trained on; center if nobody knows."""
         if self is not Crop.AUTO:
             return self
-        return Crop.FACE if shipped else Crop.CENTER
+        return Crop.FACE if provenance.get("crop") == Crop.FACE else Crop.CENTER
 
 
 class Output(StrEnum):
@@ -78,7 +80,7 @@ class ReconstructOptions:
     """Format of the turntable and relighting animations; none leaves them out."""
     crop: Crop = Crop.AUTO
     """What is cut out of the photos: face (every face that is found, set upright), center (the square in the middle),
-    or auto: face for the shipped model, center for your own."""
+    or auto: as the images were cut out that the model was trained on (face for the shipped one)."""
     refine: int = 0
     """Steps of fitting the network's answer to each photo; 0 for none, 40 is a good number (docs/photos.md)."""
     texture: Texture = Texture.IMAGE

@@ -114,6 +114,16 @@ def find_model(path: Path | str | None) -> Path:
     )
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """How the model in a folder was made and what it scores; empty where nothing is known.
+
+    Raises:
+        CheckpointError: see `read_description`.
+    """
+    found = read_description(folder).get("provenance")
+    return found if isinstance(found, dict) else {}
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """The content of `model.json`, as this version would have written it.
 

@@ -368,6 +368,7 @@ class Trainer:
             "images_seen": self.images_seen,
             "validation": scalars,
             "data": self.data.train.fingerprint(),
+            "crop": self.data.train.crop,
             "training": to_json(config),
         }
         save_model(config.out / "last", model, provenance)

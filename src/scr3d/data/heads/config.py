@@ -9,6 +9,9 @@ from scr3d.data.heads.draws import SPLIT_CODES
 from scr3d.data.store import SPLITS
 from scr3d.errors import ConfigError
 
+GENERATOR = "scr3d synthetic heads"
+"""What stores of these heads call their source."""
+
 
 @dataclass(frozen=True)
 class HeadsConfig:

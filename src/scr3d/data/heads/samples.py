@@ -22,7 +22,7 @@ from rich.text import Text
 from torch import Tensor
 
 from scr3d.data.heads.assets import head_assets
-from scr3d.data.heads.config import HeadsConfig
+from scr3d.data.heads.config import GENERATOR, HeadsConfig
 from scr3d.data.heads.identity import Identities, draw_identities
 from scr3d.data.heads.photo_like import photo_like
 from scr3d.data.heads.render import render
@@ -31,7 +31,6 @@ from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter, encode_depth
 from scr3d.factors import Light, View
 from scr3d.geometry.camera import Camera, DepthRange
 
-GENERATOR = "scr3d synthetic heads"
 VERSION = 1
 """Raised whenever the same seed would give other samples."""
 
