@@ -222,7 +222,7 @@ def test_everything_but_pytorch_works_on_every_python(built: Built, version: str
     faults = [line.split()[1] for line in lines if line.startswith(" X")]
     assert set(faults) <= {"torch", "lightning-fabric", "tensorboard", "shipped"}, report.stdout
     assert "torch" in faults
-    done = run([programs / "scr3d", "reconstruct", "photo.png", "--out", "results"], tmp_path)
+    done = run([programs / "scr3d", "reconstruct", ROOT / "examples" / "head-01.png", "--out", "results"], tmp_path)
     assert (done.returncode, "the package torch is missing" in done.stderr) == (2, True), done.stderr
 
 

@@ -29,8 +29,6 @@ PICTURE_SIDE = 224
 """Width of the rendered pictures in pixels."""
 MESH_SIDE = 128
 """Vertices of the displayed mesh along a side."""
-HIDDEN = (1.0, 1.0, 1.0)
-"""Colour of pixels that show no surface."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +109,6 @@ def surface_colors(
             return photo.lit(normal, light)
         case Shown.TEXTURE:
             return albedo * shade(normal[None], light)
-
-
-def on_background(rgba: UInt8[np.ndarray, "height width 4"], color: tuple[float, float, float] = HIDDEN) -> np.ndarray:
-    """RGB of a picture with a colour behind it."""
-    opaque = rgba[..., 3:] == 255
-    return np.where(opaque, rgba[..., :3], np.rint(255 * np.array(color)).astype(np.uint8))
 
 
 def trimmed_columns(surface: Surface, model: PhotoGeometricAutoencoder) -> int:

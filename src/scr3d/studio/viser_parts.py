@@ -114,11 +114,6 @@ def take_upload(button: viser.GuiUploadButtonHandle) -> viser.UploadedFile:
     return sent
 
 
-def waiting_uploads(client: viser.ClientHandle) -> int:
-    """Bytes of uploads that are not complete."""
-    return sum(state["transferred_bytes"] for state in client.gui._current_file_upload_states.values())
-
-
 def is_own_page(server: viser.ViserServer, client: viser.ClientHandle, host: str) -> bool:
     """Whether a connection comes from the studio's own page, not from another one open in the same browser."""
     connection = server._websock_server._live_connections.get(client.client_id)
