@@ -68,7 +68,8 @@ def test_train_evaluate_reconstruct(heads: Path, tmp_path: Path, capsys: pytest.
     assert len((run / "evaluation" / "test" / "scores.csv").read_text().splitlines()) == 9
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 40, 3), dtype=np.uint8)).save(photo)
-    main(["reconstruct", str(photo), "--model", str(run), "--out", str(tmp_path / "out"), "--animation", "none"])
+    main(["reconstruct", str(photo), "--model", str(run), "--out", str(tmp_path / "out"), "--animation", "none",
+          "--crop", "center"])  # fmt: skip
     assert (tmp_path / "out" / "index.html").is_file()
     assert (tmp_path / "out" / "photo" / "mesh.glb").is_file()
 
