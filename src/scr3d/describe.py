@@ -16,12 +16,12 @@ from scr3d.causal import Order, format_edges, is_acyclic
 from scr3d.causal.structure import DEFAULT_ORDER, StructureKind
 from scr3d.data.dataset import Dataset
 from scr3d.data.store import Store, is_store
-from scr3d.errors import DataError, Scr3dError
+from scr3d.errors import CheckpointError, DataError, Scr3dError
 from scr3d.export.graph_picture import GraphPanel, draw_graphs
 from scr3d.factors import FACTORS
 from scr3d.files import MALFORMED, read_json
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
-from scr3d.models.io import find_model, load_model, read_description
+from scr3d.models.io import find_model, load_model, read_provenance
 from scr3d.serialization import to_json
 from scr3d.training.config import TrainConfig, recipe_defaults
 from scr3d.training.recipe import RECIPES
@@ -97,7 +97,7 @@ def describe(path: Path | None, images: Sequence[Float[Tensor, "_ 3 size size"]]
         DataError: the learned graph or the scores of the run are damaged.
     """
     folder = find_model(path)
-    provenance = read_description(folder).get("provenance") or {}
+    provenance = read_provenance(folder)
     found = describe_model(load_model(folder), images, provenance, path)
     found.record["model"] = {"folder": str(folder), "shipped": path is None, "version": provenance.get("version")}
     return found
@@ -196,7 +196,10 @@ def _structure(model: PhotoGeometricAutoencoder, per_image: bool) -> dict[str, A
 def _training(model: PhotoGeometricAutoencoder, provenance: dict[str, Any], run: Path | None) -> dict[str, Any]:
     training = provenance.get("training") or {}
     fingerprint, folder = provenance.get("data"), training.get("data")
-    recipe, differences = recipe_differences(model, training)
+    try:
+        recipe, differences = recipe_differences(model, training)
+    except MALFORMED as error:
+        raise CheckpointError(f"the record of how the model was trained cannot be read: {error}") from error
     return {
         "images_seen": provenance.get("images_seen"),
         "images_planned": training.get("images"),
@@ -242,7 +245,7 @@ def recipe_differences(
 
 def _source(fingerprint: str | None, folder: str | None, run: Path | None) -> dict[str, Any] | None:
     """Where the training images come from, as their store says, if it is still there and unchanged."""
-    places = [] if folder is None else [Path(folder) / "train", Path(folder)]
+    places = [Path(folder) / "train", Path(folder)] if isinstance(folder, str) else []
     for place in [*places, *([] if run is None else [run / "data" / "train"])]:
         try:
             if is_store(place) and Dataset(store := Store(place)).fingerprint() == fingerprint:

@@ -249,7 +249,7 @@ def read_shards(folder: Path, out: Path) -> None:
     for _ in range(2):  # the second time the index is read
         data = Dataset(ShardedStore(folder, "train", SIZE, ShardCache(out / "cache")))
         data.fingerprint()
-        data.batch(np.arange(len(data))[:4])
+        data.batch(np.arange(min(4, len(data))))
 
 
 def read_index(folder: Path, out: Path) -> None:
@@ -328,7 +328,7 @@ def make_model(folder: Path) -> None:
 def read_model_folder(folder: Path, out: Path) -> None:
     model = load_model(folder)
     with torch.no_grad():
-        assert model.reconstruct(torch.full((1, 3, SIZE, SIZE), 0.5)).image.isfinite().all()
+        model.reconstruct(torch.full((1, 3, SIZE, SIZE), 0.5))  # of damaged weights that are finite, anything may come
 
 
 def make_described(folder: Path) -> None:

@@ -117,6 +117,8 @@ class ModelConfig:
             )
         if not 0 < self.depth_range.near < self.depth_range.far:
             raise ConfigError(f"depth range must satisfy 0 < near < far; got {self.depth_range}")
+        if not 0 < self.fov_deg < 180:
+            raise ConfigError(f"--model.fov-deg must lie between 0 and 180 degrees; got {self.fov_deg}")
 
     @property
     def equal_encoders(self) -> bool:

@@ -120,8 +120,14 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: see `read_description`.
     """
-    found = read_description(folder).get("provenance")
-    return found if isinstance(found, dict) else {}
+    found = read_description(folder).get("provenance") or {}
+    parts = [found, *((found.get("training"), found.get("validation")) if isinstance(found, dict) else ())]
+    if not all(isinstance(part, dict | None) for part in parts):
+        raise CheckpointError(
+            f"{folder / 'model.json'} is damaged: provenance, training and validation are objects of JSON; "
+            "copy the model again"
+        )
+    return found
 
 
 def read_description(folder: Path) -> dict[str, Any]:
