@@ -172,7 +172,11 @@ def read_learned_graph(path: Path) -> dict[str, Any]:
             weights = torch.tensor(graph[name], dtype=torch.float32)
             if weights.shape != (count, count) or not weights.isfinite().all():
                 raise ValueError(f"{name!r} is no {count}x{count} matrix of numbers")
-        return {**graph, "penalty": float(graph["penalty"]), "settled": bool(graph.get("settled", True))}
+        edges = graph.get("edges", [])
+        if not (isinstance(edges, list) and all(isinstance(edge, str) for edge in edges)):
+            raise ValueError("'edges' is no list of edges")
+        penalty = float(graph["penalty"])
+        return {**graph, "edges": edges, "penalty": penalty, "settled": bool(graph.get("settled", True))}
     except (OSError, *MALFORMED) as error:
         raise DataError(f"{path} is no learned graph ({error}); remove it, or train on to write it again") from error
 
