@@ -56,10 +56,10 @@ def main() -> None:
             arguments.threads,
             "cpu",
         )
-        parts = made.in_parts
+        parts = made.steps.in_parts
 
         def step(threads: int, in_parts: bool) -> None:
-            made.in_parts = parts if in_parts else None
+            made.steps.in_parts = parts if in_parts else None
             torch.set_num_threads(threads)
             made.train_step()
 

@@ -64,8 +64,8 @@ def gradients(trainer: Trainer, inner: int, first_order: bool, pairs: int) -> tu
     for pair in range(pairs):
         before = time.perf_counter()
         found, _ = graph.hypergradient(
-            trainer.objective.module,
-            trainer.optimiser.optimizer,
+            trainer.steps.objective.module,
+            trainer.steps.optimiser.optimizer,
             lambda number, pair=pair: (
                 trainer.data.train_batch(trainer.step + pair * inner + number),
                 trainer.images_seen,

@@ -92,10 +92,10 @@ def named_ranges(trainer: Trainer) -> Iterator[None]:
         (importlib.import_module("scr3d.training.step"), "reconstruction_losses", "losses"),
         (importlib.import_module("scr3d.training.step"), "regularisation", "losses"),
         (trainer.features, "forward", "perceptual features"),
-        (trainer.optimiser, "step", "optimiser"),
-        (trainer.optimiser, "zero_grad", "optimiser"),
-        (trainer, "_clip", "optimiser"),
-        (trainer.average, "update_parameters", "optimiser"),
+        (trainer.steps.optimiser, "step", "optimiser"),
+        (trainer.steps.optimiser, "zero_grad", "optimiser"),
+        (trainer.steps, "_clip", "optimiser"),
+        (trainer.steps.average, "update_parameters", "optimiser"),
         (trainer.data, "train_batch", "data"),
     ]
     with ExitStack() as stack:

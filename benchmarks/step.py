@@ -163,7 +163,7 @@ def count_step(made: Trainer) -> Counted:
     made.train_step()
     before = made.step
     trained = list(made.model.parameters())
-    with plain(), patch.object(made, "in_parts", None), patch.object(made, "captured", None):
+    with plain(), patch.multiple(made.steps, in_parts=None, captured=None):
         work = count(made.train_step, [*trained, *made.features.parameters()])
     images = (made.step - before) * made.config.optimiser.batch_size
     return Counted(made, images, work, work.least_bytes(trained))

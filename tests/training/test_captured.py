@@ -138,7 +138,12 @@ def run_of(heads: Path, out: Path, device: str = "cpu", recorded: bool = True, *
 
 def captured_step(run: Trainer) -> CapturedStep:
     return CapturedStep(
-        run._alone, run.config.recipe, run.model, run.averaged_model, run.optimiser.optimizer, run._clip
+        run.steps._alone,
+        run.config.recipe,
+        run.model,
+        run.averaged_model,
+        run.steps.optimiser.optimizer,
+        run.steps._clip,
     )
 
 
@@ -152,7 +157,7 @@ def compute(step: CapturedStep, run: Trainer, given: Batch, counts: float = 1.0)
 
 
 def state(run: Trainer) -> list[Tensor]:
-    moments = [value for values in run.optimiser.optimizer.state.values() for value in values.values()]
+    moments = [value for values in run.steps.optimiser.optimizer.state.values() for value in values.values()]
     return [x.detach().clone() for x in (*run.model.parameters(), *run.averaged_model.parameters(), *moments)]
 
 
@@ -201,8 +206,8 @@ def test_recorded_steps_are_those_of_the_trainer(
         run_of(heads, tmp_path / str(captured), "cuda", captured, model=model, precision=precision)
         for captured in (True, False)
     )
-    assert recorded.captured is not None
-    assert usual.captured is None
+    assert recorded.steps.captured is not None
+    assert usual.steps.captured is None
     for number in range(12):
         found, wanted = recorded.train_step(), usual.train_step()
         assert found.keys() == wanted.keys()
@@ -224,9 +229,9 @@ def test_what_is_not_finite_changes_nothing_in_a_recording(heads: Path, tmp_path
     run.train_step()
     run.train_step()
     before, given = state(run), run.data.train_batch(run.step)
-    assert run.captured is not None
+    assert run.steps.captured is not None
     broken = Batch(torch.full_like(given.image, float("nan")), None)
-    found = run.captured.take(broken, run.images_seen, 1e-3, 0.5)
+    found = run.steps.captured.take(broken, run.images_seen, 1e-3, 0.5)
     assert not math.isfinite(found["total"])
     assert all(torch.equal(x, y) for x, y in zip(state(run), before, strict=True))
     assert math.isfinite(run.train_step()["total"])

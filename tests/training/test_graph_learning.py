@@ -79,7 +79,7 @@ def test_inner_steps_are_the_steps_of_the_plain_optimiser(
     still = GraphConfig(graph_reach=1e-30, inner_steps=inner, plain_steps=between)
     bilevel = Trainer(config(heads, tmp_path / "a", "generic ordered", steps=10, graph=still))
     plain = Trainer(config(heads, tmp_path / "b", "generic ordered", steps=10, graph=still))
-    plain.graph = None
+    plain.steps.graph = None
     plain.model.structure.requires_grad_(False)
     for trainer in (bilevel, plain):
         in_double_precision(trainer)
@@ -102,8 +102,8 @@ def test_plain_steps_leave_the_graph_as_it_is(heads: Path, tmp_path: Path) -> No
 
 def in_double_precision(trainer: Trainer) -> None:
     """Adam's first steps go along the signs of gradients, so rounding would show."""
-    trainer.objective.module.double()
-    trainer.average.double()
+    trainer.steps.objective.module.double()
+    trainer.steps.average.double()
     for name in ("train_batch", "graph_batch"):
         read = getattr(trainer.data, name)
         setattr(trainer.data, name, lambda number, read=read: Batch(read(number).image.double(), None))
@@ -120,7 +120,7 @@ class OuterProblem:
         self.trainer = Trainer(config(heads, out, "generic ordered"))
         for _ in range(3):
             self.trainer.train_step()
-        self.objective = self.trainer.objective.module.double()
+        self.objective = self.trainer.steps.objective.module.double()
         self.learner = GraphLearner(self.trainer.config, self.trainer.model)
         self.inner, self.outer = (
             Batch(batch.image.double(), None)

@@ -131,8 +131,8 @@ def test_bad_steps_lower_the_rate_and_good_ones_do_not_raise_it() -> None:
 
 def test_a_poisoned_run_lowers_its_rate_remembers_it_and_keeps_the_last_batch(heads: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(heads, tmp_path, steps=100))
-    original = trainer.objective.forward
-    trainer.objective = lambda *args: (original(*args)[0] * float("inf"), {})  # type: ignore[method-assign,assignment]
+    original = trainer.steps.objective.forward
+    trainer.steps.objective = lambda *args: (original(*args)[0] * float("inf"), {})  # type: ignore[method-assign,assignment]
     rate = trainer.learning_rate(0)
     for _ in range(LOWER_AFTER):
         trainer.train_step()

@@ -92,7 +92,7 @@ def test_same_seed_same_result_other_seed_other_result(heads: Path, tmp_path: Pa
 def test_resumed_run_equals_uninterrupted_one(heads: Path, tmp_path: Path, threads: int) -> None:
     train(config(heads, tmp_path / "whole", steps=9, threads=threads))
     interrupted = Trainer(config(heads, tmp_path / "parts", steps=9, threads=threads))
-    assert (interrupted.in_parts is not None) == (threads > 1)
+    assert (interrupted.steps.in_parts is not None) == (threads > 1)
     for _ in range(4):
         interrupted.train_step()
     interrupted.save()
@@ -125,13 +125,13 @@ def test_loss_that_is_not_finite_changes_nothing_and_then_stops(
 ) -> None:
     trainer = Trainer(config(heads, tmp_path, steps=100))
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    original = trainer.objective.forward
+    original = trainer.steps.objective.forward
 
     def poisoned(*args: object) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         total, parts = original(*args)
         return total * float("nan"), parts
 
-    monkeypatch.setattr(trainer, "objective", poisoned)
+    monkeypatch.setattr(trainer.steps, "objective", poisoned)
     trainer.train_step()
     after = trainer.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -43,12 +43,12 @@ def step_need(trainer: Trainer) -> Need:
     def work(images: int) -> None:
         batch = data.batch(np.arange(images) % len(data), device, with_truth=trainer.config.recipe.supervised)
         with trainer.fabric.autocast():
-            total, _ = trainer.objective.module(batch, trainer.images_seen)
+            total, _ = trainer.steps.objective.module(batch, trainer.images_seen)
         torch.autograd.grad(total, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
 
     weights = sum(parameter.nbytes for parameter in model.parameters())
     # Adam's two moments come with the first step, the gradient with every one.
-    need = measure_need(work, device, fixed_bytes=weights * (3 if not trainer.optimiser.state else 1))
+    need = measure_need(work, device, fixed_bytes=weights * (3 if not trainer.steps.optimiser.state else 1))
     return replace(need, image_bytes=need.image_bytes * steps_held(trainer))
 
 

@@ -1,4 +1,4 @@
-"""The training loop: one optimiser, resumable between any two steps, never silent about a collapse."""
+"""The training loop: resumable between any two steps, never silent about a collapse."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 import scr3d
-from scr3d.causal import LearnedStructure, StructureKind
+from scr3d.causal import StructureKind
 from scr3d.data.dataset import Batch
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, ProcessLostError, StoppedError
 from scr3d.losses.features import FeatureNetwork, squeezenet_features, vgg16_features
@@ -25,9 +22,7 @@ from scr3d.models.io import save_model
 from scr3d.out_of_memory import advised
 from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import to_json
-from scr3d.training.average import average_weight, running_average
 from scr3d.training.batches import TrainingData
-from scr3d.training.captured import CapturedStep
 from scr3d.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -41,15 +36,14 @@ from scr3d.training.collapse import find_collapse
 from scr3d.training.config import MachineOptions, TrainConfig
 from scr3d.training.fabric import group_of, make_fabric
 from scr3d.training.graph import GraphLearner
-from scr3d.training.joint import JointGradients, check_replicas, only_run
+from scr3d.training.joint import check_replicas, only_run
 from scr3d.training.journal import Journal
 from scr3d.training.memory import foreseen, step_work
-from scr3d.training.objective import TrainingObjective, Whole
-from scr3d.training.parallel import BatchInParts
+from scr3d.training.objective import TrainingObjective
 from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import no_bar, progress_bar
-from scr3d.training.recipe import Moment
 from scr3d.training.run_file import check_run_file, write_run_file
+from scr3d.training.steps import Steps
 from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, Warnings, save_bad_batch
 from scr3d.training.validation import validate
 
@@ -59,7 +53,7 @@ PICTURE_IMAGES = 8
 
 
 class Trainer:
-    """State of a run: model, running average, optimiser and counters."""
+    """A run: its data, its steps, its counters, and what it writes."""
 
     def __init__(self, config: TrainConfig, machines: MachineOptions | None = None):
         """Open the data, build the model, and go on from the newest checkpoint if the run has one.
@@ -78,9 +72,6 @@ class Trainer:
         use_threads(config.threads)
         self.fabric = make_fabric(config, machines)
         self.group = group_of(self.fabric)
-        threads = torch.get_num_threads()
-        on_gpu = self.fabric.device.type == "cuda"
-        self.in_parts = BatchInParts(threads) if threads > 1 and not on_gpu else None
         # Importing a folder and downloading leave files that the other processes then find.
         cache_bytes = int(1e9 * (machines or MachineOptions()).shard_cache_gb)
         self.data, features = self.group.first_then_others(lambda: self._open_data(cache_bytes))
@@ -89,29 +80,10 @@ class Trainer:
         if config.start_from is not None:
             self.model.load_state_dict(start_weights(config.start_from, config.model))
         channels_last(self.model)
-        average = AveragedModel(self.model, multi_avg_fn=running_average(config.optimiser.average))
-        learned = isinstance(self.model.structure, LearnedStructure)
-        self.graph = GraphLearner(config, self.model, self.group) if learned else None
-        graph_parameters = set(self.model.structure.parameters()) if learned else set()
-        optimiser = torch.optim.Adam(
-            [parameter for parameter in self.model.parameters() if parameter not in graph_parameters],
-            lr=config.optimiser.rate,
-            betas=(config.optimiser.beta1, config.optimiser.beta2),
-            weight_decay=config.optimiser.weight_decay,
-            fused=True,
-            capturable=on_gpu,
-        )
-        self.objective, self.optimiser = self.fabric.setup(
-            TrainingObjective(self.model, features, config.recipe), optimiser
-        )
-        self.average = average.to(self.fabric.device)
-        self.average.n_averaged = self.average.n_averaged.cpu()  # read in every step
+        cuda_graph = (machines or MachineOptions()).cuda_graph
+        objective = TrainingObjective(self.model, features, config.recipe)
+        self.steps = Steps(config, self.fabric, self.group, self.data, objective, cuda_graph)
         self.features = features
-        self.captured: CapturedStep | None = None
-        if on_gpu and self.group.size == 1 and self.graph is None and (machines or MachineOptions()).cuda_graph:
-            self.captured = CapturedStep(
-                self._alone, config.recipe, self.model, average.module, self.optimiser.optimizer, self._clip
-            )
         self.step = 0
         self.best_loss = math.inf
         self.bad_steps = BadSteps()
@@ -127,7 +99,12 @@ class Trainer:
     @property
     def averaged_model(self) -> PhotoGeometricAutoencoder:
         """The model that is validated and kept."""
-        return cast(PhotoGeometricAutoencoder, self.average.module)
+        return self.steps.averaged_model
+
+    @property
+    def graph(self) -> GraphLearner | None:
+        """What learns the graph, if it is learned."""
+        return self.steps.graph
 
     def run(self, until: int | None = None) -> dict[str, float]:
         """Train to the end, or for `until` images of the run; returns the scalars of the last validation.
@@ -188,82 +165,14 @@ class Trainer:
             raise
 
     def train_step(self) -> dict[str, float]:
-        """One step of the optimiser, or all those of one step of a learned graph.
+        """One step of the optimiser, or all those of one step of a learned graph; returns the values to log.
 
         A step without a finite loss and gradient changes nothing.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(self.step)
-        if self.graph is not None:
-            if self.graph.settle_if_due(self.step, self.config.keep_going):
-                self.fabric.print(f"graph settled: {', '.join(self.graph.record()['edges'])}")
-            if self.graph.unrolls_at(self.step):
-                return self._outer_step(self.graph)
-        batch = self.data.train_batch(self.step)
-        if self.captured is not None and self.captured.ready:
-            return self._captured_step(self.captured, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.in_parts)
-        objective = self.objective if self.in_parts is None else self._alone
-        total, parts = gradients.of(objective, self.data.joint(batch), self.images_seen)
-        minimised = total
-        if self.graph is not None and (extra := self.graph.joint_loss(self.step)) is not None:
-            self.fabric.backward(extra)
-            minimised, parts = total + extra, parts | {"dag_penalty": self.graph.penalty().detach()}
-        if self.graph is not None and self.graph.bilevel:
-            self.graph.optimiser.zero_grad(set_to_none=True)  # only held-out images move this graph
-        norm = self._clip()
-        found = read({"total": total, "gradient": norm, "minimised": minimised, **parts})
-        finite = math.isfinite(found.pop("minimised")) and math.isfinite(found["gradient"])
-        if finite:
-            self.optimiser.step()
-            if self.graph is not None:
-                self.graph.joint_step(self.step)
-            self.average.update_parameters(self.model)
-        if self.graph is not None:
-            self.graph.optimiser.zero_grad(set_to_none=True)
-        self._count_bad(finite, batch)
-        self.step += 1
-        return found
-
-    def _captured_step(self, captured: CapturedStep, batch: Batch) -> dict[str, float]:
-        averaged = self.average.n_averaged
-        weight = average_weight(self.config.optimiser.average, int(averaged))
-        found = captured.take(batch, self.images_seen, self.learning_rate(self.step), weight)
-        finite = math.isfinite(found["total"]) and math.isfinite(found["gradient"])
-        if finite:
-            averaged += 1
-        self._count_bad(finite, batch)
-        self.step += 1
-        return found
-
-    def _alone(self, whole: Whole, when: int | Moment) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective without the strategy's wrapper, for gradients that are not asked for by way of it."""
-        with self.fabric.autocast():
-            return self.objective.module(whole, when)
-
-    def _outer_step(self, graph: GraphLearner) -> dict[str, float]:
-        config = self.config
-        inner = min(config.graph.inner_steps, graph.learning_steps - self.step, config.steps - self.step)
-        outer_batch = self.data.graph_batch(self.step // graph.round)
-        with self.fabric.autocast():
-            found = graph.outer_step(
-                self.objective.module,
-                self.optimiser.optimizer,
-                lambda number: (
-                    self.data.joint(self.data.train_batch(self.step + number)),
-                    self.images_seen + number * config.optimiser.batch_size,
-                ),
-                (self.data.joint(outer_batch), self.images_seen + inner * config.optimiser.batch_size),
-                [self.learning_rate(self.step + number) for number in range(inner)],
-                self.step,
-            )
-        if found.finite:
-            self.average.update_parameters(self.model)
-        self._count_bad(found.finite, outer_batch)
-        self.step += inner
-        values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
-        return read({**values, "dag_penalty": found.penalty})
+        taken = self.steps.take(self.step, self.learning_rate)
+        self._count_bad(taken.finite, taken.batch)
+        self.step += taken.count
+        return taken.values
 
     def learning_rate(self, step: int) -> float:
         """Constant, then falling linearly to a twentieth over the last part of the run; lower after bad steps."""
@@ -281,13 +190,13 @@ class Trainer:
             "bad_steps": self.bad_steps.record,
             "collapsed_before": self.collapsed_before,
             "data": self.data.train.fingerprint(),
-            "averaged": int(self.average.n_averaged),
+            "averaged": int(self.steps.average.n_averaged),
             "config": to_json(self.config),
         }
         tensors = {
             "model": dict(self.model.state_dict()),
             "average": dict(self.averaged_model.state_dict()),
-            "optimiser": optimiser_tensors(self.model, self.optimiser.optimizer),
+            "optimiser": optimiser_tensors(self.model, self.steps.optimiser.optimizer),
         }
         if self.graph is not None:
             tensors["graph"] = optimiser_tensors(self.model, self.graph.optimiser)
@@ -305,14 +214,14 @@ class Trainer:
         try:
             self.model.load_state_dict(checkpoint.tensors["model"])
             self.averaged_model.load_state_dict(checkpoint.tensors["average"])
-            restore_optimiser(self.model, self.optimiser.optimizer, checkpoint.tensors["optimiser"])
+            restore_optimiser(self.model, self.steps.optimiser.optimizer, checkpoint.tensors["optimiser"])
             if self.graph is not None:
                 restore_optimiser(self.model, self.graph.optimiser, checkpoint.tensors["graph"])
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{folder} is a checkpoint of another model: {str(error).splitlines()[0]}") from error
         if counters.data != self.data.train.fingerprint():
             raise ConfigError(f"the data has changed since {folder} was written; train in another --out")
-        self.average.n_averaged.fill_(counters.averaged)
+        self.steps.average.n_averaged.fill_(counters.averaged)
         self.step = counters.step
         self.best_loss = math.inf if counters.best_loss is None else counters.best_loss
         self.bad_steps = counters.bad_steps
@@ -395,10 +304,6 @@ class Trainer:
                 "if it was not"
             )
 
-    def _clip(self) -> Tensor:
-        limit = self.config.optimiser.gradient_clip
-        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit if limit > 0 else math.inf)
-
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         try:
@@ -413,11 +318,6 @@ class Trainer:
             ) from error
         finally:
             self.journal.close()
-
-
-def read(values: dict[str, Tensor]) -> dict[str, float]:
-    """Numbers from the device, all at once: each reading waits for what it has been told to do."""
-    return dict(zip(values, torch.stack([value.detach().double() for value in values.values()]).tolist(), strict=True))
 
 
 def train(config: TrainConfig, machines: MachineOptions | None = None) -> dict[str, float]:
