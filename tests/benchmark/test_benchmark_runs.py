@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from running import all_gone, children
 from scr3d.benchmark.config import BenchmarkConfig, Stage
 from scr3d.benchmark.pictures import PICTURED, ROWS
 from scr3d.benchmark.plan import plan
@@ -160,6 +161,34 @@ def test_a_killed_benchmark_goes_on_to_the_same_result(tmp_path) -> None:
     assert found[0]["test"] == found[1]["test"]
     assert found[0]["curve"] == found[1]["curve"]
     assert (tmp_path / "killed" / "docs" / "results-smoke.md").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_end_with_the_command_that_has_started_them(tmp_path, number: signal.Signals) -> None:
+    """Only the command itself gets the signal, as from `kill` or a service manager."""
+    command = [
+        *(sys.executable, "-m", "scr3d.cli", "benchmark", "--protocol", "smoke", "--jobs", "2", "--device", "cpu"),
+        *("--stages", "orders", "--out", str(tmp_path), "--work", str(tmp_path / "work")),
+        *("--docs", str(tmp_path / "docs")),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "work").glob("smoke/orders/*/log.jsonl")):
+        assert time.monotonic() < deadline, "no run has started"
+        assert process.poll() is None, "the command has ended too early"
+        time.sleep(0.05)
+    started = children(process.pid)
+    assert len(started) >= 2
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    if number == signal.SIGTERM:
+        assert process.returncode == 75
+        assert "scr3d: stopped by SIGTERM; the same command goes on" in said
+    assert all_gone(started, 60), "runs have outlived their command"
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert len(list(tmp_path.glob("benchmark/smoke/orders/*.json"))) == 25
 
 
 @pytest.fixture(autouse=True)

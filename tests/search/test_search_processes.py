@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from standin import notes, notes_by_process
 
+from running import all_gone, children
 from scr3d.search.storage import open_storage
 
 TRAINING_SECONDS = 0.3
@@ -110,6 +111,30 @@ def test_two_workers_on_bayesian_optimisation_one_killed(heads: Path, tmp_path: 
     second.wait()
     assert first.wait(WAIT_SECONDS) == 0, (tmp_path / "0.log").read_text()
     check_nothing_lost_or_doubled(out, {second.pid}, f"sqlite:///{out}/search.db")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_search_that_has_started_them(heads: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "out"
+    options = ("--strategy", "exhaustive", "--images", "100000", "--jobs", "2", "--threads", "1", "--size", "32")
+    words = [sys.executable, "-m", "scr3d.cli", "search", "--data", str(heads), "--out", str(out), *options]
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen([*words, "--width", "4", "--batch-size", "4"], stdout=file, stderr=file)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(list(out.glob("trials/*/log.jsonl"))) < 2:
+        assert time.monotonic() < deadline, log.read_text()
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    started = children(process.pid)
+    assert len(started) >= 1
+    process.send_signal(number)
+    process.wait(120)
+    if number == signal.SIGTERM:
+        assert process.returncode == 75, log.read_text()
+    assert all_gone(started, 60), "a worker has outlived its search"
+    assert len(list(out.glob("trials/*/checkpoints/*"))) >= (2 if number == signal.SIGTERM else 1)
 
 
 @pytest.mark.slow

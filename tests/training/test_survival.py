@@ -19,9 +19,10 @@ from scr3d.cli import START_AGAIN, USER_ERROR, main
 from scr3d.data.store import ArraySpec, StoreInfo, StoreWriter
 from scr3d.errors import CheckpointError, CollapseError, ConfigError, DataError, StoppedError
 from scr3d.models import ModelConfig, load_model
+from scr3d.signals import Warnings
 from scr3d.training.checkpoint import list_checkpoints, load_checkpoint
 from scr3d.training.config import MachineOptions, OptimiserConfig, TrainConfig
-from scr3d.training.survival import BAD_BATCH, LOWER_AFTER, MAX_BAD_STEPS, BadSteps, Warnings, only_process
+from scr3d.training.survival import BAD_BATCH, LOWER_AFTER, MAX_BAD_STEPS, BadSteps, only_process
 from scr3d.training.trainer import Trainer, train
 
 

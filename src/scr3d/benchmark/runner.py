@@ -23,8 +23,9 @@ from scr3d.benchmark.config import BenchmarkConfig, Stage
 from scr3d.benchmark.plan import Run, plan
 from scr3d.benchmark.records import Results
 from scr3d.benchmark.run import Job, device_name, execute, recorded, resolve, same_options
-from scr3d.errors import ConfigError, Scr3dError
+from scr3d.errors import ConfigError, Scr3dError, StoppedError
 from scr3d.runtime import use_threads
+from scr3d.signals import Warnings, end_with_parent
 
 OUTPUT = "output.log"
 """What a run prints, in its folder."""
@@ -92,6 +93,7 @@ class Runner:
 
         Raises:
             Scr3dError: some have failed, the others have been done; or the next ones need some that were not asked for.
+            StoppedError: a signal announced the end of the process; the runs under way have been saved.
         """
         left = deque(left_to_do(self.config, Results.read(self.config.folder)))
         total = sum(run.work for run in left)
@@ -105,9 +107,11 @@ class Runner:
         )
         children: list[Child] = []
         context = multiprocessing.get_context("spawn")
+        warnings = Warnings()
         # The rate over all runs changes slowly; a short window would make the time left jump with every new run.
         with (
-            ProcessPoolExecutor(jobs(self.config), mp_context=context) as pool,
+            warnings.listening(),
+            ProcessPoolExecutor(jobs(self.config), mp_context=context, initializer=end_with_parent) as pool,
             Progress(*columns, refresh_per_second=2, speed_estimate_period=3600) as progress,
         ):
             whole = progress.add_task("benchmark", total=total)
@@ -115,6 +119,8 @@ class Runner:
                 while left or children:
                     self._start(left, children, pool, progress)
                     wait([child.future for child in children], POLL_SECONDS, FIRST_COMPLETED)
+                    if warnings.received:
+                        raise StoppedError(f"stopped by {warnings.received}; the same command goes on")
                     for child in [c for c in children if c.future.done()]:
                         children.remove(child)
                         self._finished(child, progress)

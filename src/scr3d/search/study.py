@@ -31,6 +31,7 @@ from scr3d.search.report import SearchReport, build_report
 from scr3d.search.results import damage
 from scr3d.search.storage import STORAGE_ERRORS, open_storage, shown, storage_errors, storage_url
 from scr3d.search.strategies import build_sampler, stages
+from scr3d.signals import end_with_parent
 
 IDENTITY = "scr3d"
 """Name of the study's user attribute that says what it is about."""
@@ -264,6 +265,7 @@ def extra_workers(config: SearchConfig, objective: Objective) -> Iterator[None]:
 def run_extra_worker(config: SearchConfig, objective: Objective, log: Path) -> None:
     """Body of a further process on this machine."""
     with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        end_with_parent()
         try:
             use_threads(config.training.threads)
             with storage_errors(storage_url(config.storage, config.folder)):

@@ -1,14 +1,11 @@
-"""What lets a run survive: one process per folder, signals of schedulers, steps without finite numbers."""
+"""What lets a run survive: one process per folder, steps without finite numbers."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -25,8 +22,6 @@ LOWER_AFTER = 5
 """Bad steps in a row after which the learning rate is halved, each time."""
 MAX_BAD_STEPS = 20
 """Bad steps in a row after which the run stops."""
-WARNINGS = ("SIGTERM", "SIGUSR1")
-"""Signals by which schedulers announce that a process has to end; not all systems have both."""
 
 
 @contextmanager
@@ -45,31 +40,6 @@ def only_process(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-class Warnings:
-    """Listens for signals that announce the end; the run then saves and leaves between two steps."""
-
-    def __init__(self) -> None:
-        self.received: str | None = None
-        """Name of the signal that has come."""
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen meanwhile; where this is not the main thread, signals are not ours to handle."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = [getattr(signal, name) for name in WARNINGS if hasattr(signal, name)]
-        before = {number: signal.signal(number, self._take) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
 
 
 @dataclass(frozen=True)

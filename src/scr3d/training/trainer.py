@@ -22,6 +22,7 @@ from scr3d.models.io import save_model
 from scr3d.out_of_memory import advised
 from scr3d.runtime import keep_freed_memory, use_threads
 from scr3d.serialization import to_json
+from scr3d.signals import Warnings
 from scr3d.training.batches import TrainingData
 from scr3d.training.checkpoint import (
     Checkpoint,
@@ -44,7 +45,7 @@ from scr3d.training.pictures import picture_grid
 from scr3d.training.progress import no_bar, progress_bar
 from scr3d.training.run_file import check_run_file, write_run_file
 from scr3d.training.steps import Steps
-from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, Warnings, save_bad_batch
+from scr3d.training.survival import BAD_BATCH, MAX_BAD_STEPS, BadSteps, Counters, save_bad_batch
 from scr3d.training.validation import validate
 
 CHECKPOINT_SECONDS = 300.0
