@@ -101,7 +101,7 @@ def write_everything(config: BenchmarkConfig) -> None:
             write_record(config, run, 1.0, validation=None, shared=shared)
         elif run.stage is Stage.ORDERS and run.order:
             write_record(config, run, level_of(str(run.order)) + 0.002 * run.seed)
-        elif run.stage is Stage.CONTROLS:
+        elif run.stage in (Stage.CONTROLS, Stage.REMEDIES):
             write_record(config, run, 0.95)
         else:
             write_record(config, run, LEVELS.get(run.method.name, 0.8) + 0.01 * run.seed + 200 * (run.rate or 0))

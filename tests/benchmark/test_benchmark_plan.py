@@ -35,7 +35,7 @@ def smoke(tmp_path, **options) -> BenchmarkConfig:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_row_sees_the_same_number_of_images(protocol) -> None:
     config = BenchmarkConfig(protocol=protocol, report=True)
-    for stage in (Stage.TABLE, Stage.RATES, Stage.CONTROLS):
+    for stage in (Stage.TABLE, Stage.RATES, Stage.CONTROLS, Stage.REMEDIES):
         trained = [run for run in plan(config) if run.stage is stage and run.method.trained]
         assert len({run.images for run in trained}) == 1
 
@@ -51,7 +51,25 @@ def test_the_cpu_plan_has_the_rows_seeds_orders_and_rates_that_were_promised() -
     orders = Counter(run.order for run in runs if run.stage is Stage.ORDERS)
     assert {order: orders[order] for order in ORDERS} == dict.fromkeys(ORDERS, 2)
     rates = Counter(run.method.name for run in runs if run.stage is Stage.RATES)
-    assert rates == dict.fromkeys([name for name, method in METHODS.items() if method.trained], 3)
+    assert rates == dict.fromkeys([name for name, method in METHODS.items() if method.trained], 4)
+
+
+def test_remedies_change_the_same_for_independent_and_dense_and_nothing_else(tmp_path) -> None:
+    config = smoke(tmp_path)
+    write_everything(config)
+    results = Results.read(config.folder)
+    jobs = {run.name: resolve(run, results, config).training for run in plan(config) if run.stage is Stage.REMEDIES}
+    usual = resolve(plan(config)[0], results, config).training
+    assert len(jobs) == 6
+    for method in ("independent", "dense-bo"):
+        half, free, narrow = (jobs[f"{name}-{method}-s0"] for name in ("half-rate", "free-shapes", "narrow"))
+        assert half == replace(usual, out=half.out, model=half.model, optimiser=replace(usual.optimiser, rate=5e-4))
+        assert free == replace(usual, out=free.out, model=half.model, recipe=replace(usual.recipe, shape_penalty=0.0))
+        assert narrow == replace(usual, out=narrow.out, model=replace(half.model, width=8))
+    assert jobs["half-rate-independent-s0"].model == usual.model
+    assert jobs["half-rate-dense-bo-s0"].model == replace(
+        usual.model, structure=StructureKind.DENSE, order=searched_order(results, config.settings)
+    )
 
 
 def test_random_orders_differ_between_seeds_and_are_the_same_every_time() -> None:

@@ -94,6 +94,26 @@ def test_verdicts_say_what_is_reached_and_what_is_missed(tmp_path) -> None:
     assert all("**missed**" in line for line in verdicts(0.97, 0.2)[1:])
 
 
+def test_remedies_stand_beside_the_pair_without_any(tmp_path) -> None:
+    config = BenchmarkConfig(
+        protocol="smoke", out=tmp_path, work=tmp_path / "work", stages=(Stage.ORDERS, Stage.REMEDIES)
+    )
+    for run in plan(config):
+        dense = 1.0 if run.stage is Stage.ORDERS else 0.5
+        order = "VDLA" if run.stage is Stage.REMEDIES and run.order else run.order
+        write_record(config, run, dense if run.order else 1.0, order=order)
+    lines = tables.remedy_table(Results.read(config.folder), config.settings).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[0] for row in cells] == ["as the 24 orders", *(remedy.about for remedy in config.settings.remedies)]
+    assert all(float(row[1]) == pytest.approx(1.0, abs=0.05) for row in cells)
+    assert [float(row[2]) for row in cells] == pytest.approx([1.0, 0.5, 0.5, 0.5], abs=0.05)
+    assert not cells[0][3].startswith("**")
+    for row in cells[1:]:
+        assert float(row[3].removeprefix("**").split()[0]) == pytest.approx(0.5, abs=0.02)
+        assert row[3].startswith("**")
+    assert all(row[7] == "1" for row in cells)
+
+
 def test_a_page_of_a_few_results_says_what_is_missing(tmp_path) -> None:
     config = BenchmarkConfig(
         protocol="smoke", out=tmp_path, docs=tmp_path / "docs", methods=("null-depth", "wu"), stages=(Stage.TABLE,)
@@ -104,6 +124,7 @@ def test_a_page_of_a_few_results_says_what_is_missing(tmp_path) -> None:
     text = report.write_report(config)[0].read_text()
     assert "24 trainings are missing" in text
     assert "The controls have not been run yet" in text
+    assert "Nothing has been tried yet" in text
     assert "Not measured yet" in text
     assert "table: 1 of 11." in text
 

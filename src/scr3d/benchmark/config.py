@@ -20,6 +20,7 @@ class Stage(StrEnum):
     RATES = "rates"
     TABLE = "table"
     CONTROLS = "controls"
+    REMEDIES = "remedies"
     EXPRESSIVENESS = "expressiveness"
 
 
@@ -33,7 +34,8 @@ class BenchmarkConfig:
     """Rows of the table; all unless given."""
     stages: tuple[Stage, ...] = tuple(Stage)
     """orders (the 24 orders), sharing (one network under all orders), rates (learning rate of every row), table (the
-    rows), controls (structure or capacity?); all unless given."""
+    rows), controls (structure or capacity?), remedies (what might make the order count for more), expressiveness (small
+    known models); all unless given."""
     seeds: int = 0
     """Seeds of the main rows; 0 takes the protocol's number. The other rows have two at most."""
     out: Path = Path("results")

@@ -40,6 +40,7 @@ class Run:
         order: causal order, or how the results of the 24 orders decide it; None where there is none.
         rate: learning rate; None: the best of the grid.
         model: fields of the model that differ from the row's.
+        losses: fields of the recipe that differ from the protocol's.
         tested: scored on the test split.
         cost: time of an image against one of a plain run; for the expected time alone.
     """
@@ -52,6 +53,7 @@ class Run:
     order: str | OrderChoice | None = None
     rate: float | None = None
     model: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
     tested: bool = False
     cost: float = 1.0
 
@@ -70,6 +72,7 @@ def plan(config: BenchmarkConfig) -> list[Run]:
         Stage.RATES: lambda: rate_runs(protocol, config.methods),
         Stage.TABLE: lambda: table_runs(protocol, config.methods, config.seeds or protocol.seeds),
         Stage.CONTROLS: lambda: control_runs(protocol),
+        Stage.REMEDIES: lambda: remedy_runs(protocol),
     }
     return [
         replace(run, cost=cost(run.method, protocol))
@@ -151,6 +154,27 @@ def control_runs(protocol: Protocol) -> list[Run]:
         Run(Stage.CONTROLS, f"{name}-s{seed}", method, seed, protocol.order_images, order, protocol.order_rate, changes)
         for seed in range(protocol.order_seeds)
         for name, method, order, changes in controls
+    ]
+
+
+def remedy_runs(protocol: Protocol) -> list[Run]:
+    """Independent and Dense SCR under each remedy, trained as the 24 orders are; whole rounds of seeds first."""
+    rows = (METHODS["independent"], None), (METHODS["dense-bo"], OrderChoice.SEARCHED)
+    return [
+        Run(
+            Stage.REMEDIES,
+            f"{remedy.name}-{method.name}-s{seed}",
+            method,
+            seed,
+            protocol.order_images,
+            order,
+            remedy.rate_factor * protocol.order_rate,
+            remedy.model,
+            remedy.losses,
+        )
+        for seed in range(protocol.order_seeds)
+        for remedy in protocol.remedies
+        for method, order in rows
     ]
 
 

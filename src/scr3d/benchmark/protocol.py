@@ -9,6 +9,25 @@ from scr3d.models.config import Preset
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """A change under which Independent and Dense SCR are compared again: does the order count for more?
+
+    Attributes:
+        name: in the results' path.
+        about: in the report's table.
+        model: fields of the model.
+        losses: fields of the recipe.
+        rate_factor: learning rate against that of the 24 orders.
+    """
+
+    name: str
+    about: str
+    model: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, Any] = field(default_factory=dict)
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Sizes, lengths and numbers of a benchmark.
 
@@ -22,9 +41,9 @@ class Protocol:
         features: of the perceptual loss.
         images: length of a run of the table, in images seen.
         rate_images: length of a run that chooses a learning rate.
-        order_images: length of a run of the 24 orders and of the controls.
+        order_images: length of a run of the 24 orders, the controls and the remedies.
         rates: the grid of learning rates.
-        order_rate: the rate of the 24 orders and of the controls.
+        order_rate: the rate of the 24 orders, and of controls and remedies.
         order_seeds: seeds of each of the 24 orders.
         seeds: of the main rows of the table; the others have two at most.
         search_trials: candidates that Bayesian optimisation may ask for.
@@ -33,6 +52,7 @@ class Protocol:
         counts: images per split of the built-in data; None: the data must be given.
         model: further fields of the model.
         losses: further fields of the recipe.
+        remedies: changes under which Independent and Dense SCR are compared again, for as long as the 24 orders.
         graph: how a learned graph is learned: fields of `scr3d.training.config.GraphConfig`.
     """
 
@@ -57,7 +77,12 @@ class Protocol:
     model: dict[str, Any] = field(default_factory=dict)
     losses: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
+    remedies: tuple[Remedy, ...] = ()
 
+
+HALF_RATE = Remedy("half-rate", "half the learning rate", rate_factor=0.5)
+FREE_SHAPES = Remedy("free-shapes", "no penalty on how much the shapes differ", losses={"shape_penalty": 0.0})
+NARROW = Remedy("narrow", "networks of width 8, embeddings of 32", model={"width": 8})
 
 PROTOCOLS: dict[str, Protocol] = {
     "smoke": Protocol(
@@ -79,6 +104,7 @@ PROTOCOLS: dict[str, Protocol] = {
         curve_points=2,
         scored_images=32,
         counts={"train": 256, "val": 96, "test": 64},
+        remedies=(HALF_RATE, FREE_SHAPES, NARROW),
     ),
     "cpu": Protocol(
         name="cpu",
@@ -108,6 +134,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "view_warmup": 6_400,
         },
         graph={"plain_steps": 3},
+        remedies=(HALF_RATE, FREE_SHAPES, NARROW),
     ),
     "paper": Protocol(
         name="paper",
@@ -128,6 +155,7 @@ PROTOCOLS: dict[str, Protocol] = {
         curve_points=50,
         scored_images=1_000,
         counts=None,
+        remedies=(HALF_RATE,),
     ),
 }
 """`cpu`: a run takes a quarter of an hour, for which the schedules of the recipe are halved (docs/training.md).

@@ -71,17 +71,16 @@ def training_config(run: Run, order: str | None, rate: float, config: BenchmarkC
     protocol = config.settings
     model, losses, _ = recipe_defaults(protocol.recipe)
     _, _, optimiser = recipe_defaults(protocol.recipe)
-    fields_of_row = {**protocol.model, **run.method.model, **run.model}
+    common = {"preset": protocol.preset, "size": protocol.size, "width": protocol.width}
+    fields_of_row = {**common, **protocol.model, **run.method.model, **run.model}
     if run.method.supervised:
         supervised_model, losses, _ = recipe_defaults("supervised")
         fields_of_row |= {
             name: getattr(supervised_model, name) for name in ("structure", "max_rotation_deg", "max_translation")
         }
     else:
-        losses = replace(losses, **protocol.losses)
-    model = replace(
-        model, preset=protocol.preset, size=protocol.size, width=protocol.width, order=order, **fields_of_row
-    )
+        losses = replace(losses, **(protocol.losses | run.losses))
+    model = replace(model, order=order, **fields_of_row)
     return TrainConfig(
         data=data_folder(config),
         out=config.work / protocol.name / run.stage.value / run.name,

@@ -86,6 +86,12 @@ def interval_text(interval: Interval, digits: int) -> str:
     return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
+def ratio_text(ratio: Interval) -> str:
+    """A ratio with its interval, bold where that excludes 1."""
+    text = f"{ratio.value:.3f} ({interval_text(ratio, 3)})"
+    return f"**{text}**" if ratio.excludes(1.0) else text
+
+
 def reported_text(reported: Reported) -> list[str]:
     """SIDE and MAD that a paper reports."""
     (side, side_std), (mad, mad_std) = reported.side_e2, reported.mad_deg
@@ -133,9 +139,7 @@ def comparison_table(found: dict[str, Row]) -> str:
                 if name == other:
                     cells.append("1")
                     continue
-                ratio = paired_ratio(row.values(score), found[other].values(score))
-                text = f"{ratio.value:.3f} ({interval_text(ratio, 3)})"
-                cells.append(f"**{text}**" if ratio.excludes(1.0) else text)
+                cells.append(ratio_text(paired_ratio(row.values(score), found[other].values(score))))
         lines.append([row.method.title, *cells])
     return markdown(heading, lines)
 
@@ -237,6 +241,40 @@ def order_verdicts(
         tau, p = rank_agreement(means[HELDOUT], means[score])
         lines.append(f"- Kendall's tau between the held-out loss and {names[score]}: {tau:.2f} (p = {p:.3g}).")
     return lines
+
+
+def remedy_table(results: Results, protocol: Protocol) -> str | None:
+    """Independent and Dense SCR under each remedy, with the ratio of the two; None if none has been tried.
+
+    The first line is the pair without a remedy, from the 24 orders.
+    """
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in results.stage(Stage.REMEDIES):
+        name = result.name.rpartition("-s")[0]
+        method = result.record["method"]
+        found.setdefault((name.removesuffix(f"-{method}"), method), []).append(result)
+    if not found:
+        return None
+    order = next(group[0].record["order"] for (_, method), group in found.items() if method == "dense-bo")
+    orders = results.stage(Stage.ORDERS)
+    found["", "independent"] = [r for r in orders if r.record["method"] == "independent"]
+    found["", "dense-bo"] = [r for r in orders if r.record["order"] == order]
+    names = {"": "as the 24 orders"} | {remedy.name: remedy.about for remedy in protocol.remedies}
+    heading = ["", "independent", order, "ratio of SIDE", "independent", order, "ratio of MAD", "seeds"]
+    lines = []
+    for name, about in names.items():
+        pair = [found.get((name, method), []) for method in ("independent", "dense-bo")]
+        if not all(pair):
+            continue
+        cells = []
+        for score, digits in ((SIDE, 3), (MAD, 2)):
+            independent, dense = (
+                np.array([r.scores("validation", score) for r in group], dtype=float) for group in pair
+            )
+            cells += [number(float(np.nanmean(values)), digits) for values in (independent, dense)]
+            cells.append(ratio_text(paired_ratio(dense, independent)))
+        lines.append([about, *cells, str(min(map(len, pair)))])
+    return markdown(heading, lines)
 
 
 def control_table(results: Results, protocol: Protocol) -> str | None:
