@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import time
 
+IN_BACKGROUND = ("sh", "-c", """trap '' INT; exec "$@" """, "sh")
+"""Before the words of a command: starts it as a script starts what ends in `&`, where SIGINT is ignored."""
+
 
 def state(pid: int) -> str:
     """First letter of a process's state as `ps` says it; empty if there is none."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from running import all_gone, children
+from running import IN_BACKGROUND, all_gone, children
 from scr3d.benchmark.config import BenchmarkConfig, Stage
 from scr3d.benchmark.pictures import PICTURED, ROWS
 from scr3d.benchmark.plan import plan
@@ -173,7 +173,9 @@ def test_runs_end_with_the_command_that_has_started_them(tmp_path, number: signa
         *("--docs", str(tmp_path / "docs")),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*IN_BACKGROUND, *command], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 300
     while not list((tmp_path / "work").glob("smoke/orders/*/log.jsonl")):
         assert time.monotonic() < deadline, "no run has started"

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from standin import notes, notes_by_process
 
-from running import all_gone, children
+from running import IN_BACKGROUND, all_gone, children
 from scr3d.search.storage import open_storage
 
 TRAINING_SECONDS = 0.3
@@ -121,7 +121,9 @@ def test_workers_end_with_the_search_that_has_started_them(heads: Path, tmp_path
     words = [sys.executable, "-m", "scr3d.cli", "search", "--data", str(heads), "--out", str(out), *options]
     log = tmp_path / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen([*words, "--width", "4", "--batch-size", "4"], stdout=file, stderr=file)
+        process = subprocess.Popen(
+            [*IN_BACKGROUND, *words, "--width", "4", "--batch-size", "4"], stdout=file, stderr=file
+        )
     deadline = time.monotonic() + WAIT_SECONDS
     while len(list(out.glob("trials/*/log.jsonl"))) < 2:
         assert time.monotonic() < deadline, log.read_text()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import traceback
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -128,7 +127,7 @@ class Runner:
                     waiting = sum(run.work for run in left) + sum(child.run.work for child in children)
                     progress.update(whole, completed=total - waiting + under_way)
             except BaseException:
-                interrupt_workers()
+                stop_workers()
                 raise
         if self.failed:
             lines = [f"{name} ({reason})" for name, reason in self.failed.items()]
@@ -210,11 +209,10 @@ def work(job: Job, config: BenchmarkConfig, data: dict[str, str], folder: Path) 
     return Outcome()
 
 
-def interrupt_workers() -> None:
+def stop_workers() -> None:
     """Let the processes write their checkpoints and end."""
     for process in multiprocessing.active_children():
-        if process.pid:
-            os.kill(process.pid, signal.SIGINT)
+        process.terminate()
 
 
 def jobs(config: BenchmarkConfig) -> int:

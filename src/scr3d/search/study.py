@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -251,8 +250,7 @@ def extra_workers(config: SearchConfig, objective: Objective) -> Iterator[None]:
         yield
     except BaseException:
         for process in processes:
-            if process.is_alive() and process.pid:
-                os.kill(process.pid, signal.SIGINT)
+            process.terminate()  # they save; SIGINT would be ignored by what a script has started in the background
         raise
     finally:
         for process in processes:
