@@ -78,7 +78,9 @@ def draw_orders(results: Results, protocol: Protocol) -> bytes:
             values = [result.mean("validation", score) for result in independent]
             axes.axvspan(min(values), max(values), color=COLOURS["independent"], alpha=0.3)
             axes.axvline(statistics.fmean(values), color=COLOURS["independent"], label="independent")
-            axes.legend(frameon=False, loc="lower right")
+        if independent and number == 0:
+            axes.legend(frameon=False, loc="upper right")
+        axes.locator_params(axis="x", nbins=6)
         axes.set_yticks(range(len(ranked)), ranked, family="monospace", fontsize=8)
         axes.invert_yaxis()
         axes.set_xlabel(name)
@@ -126,8 +128,11 @@ def draw_curves(found: dict[str, Row]) -> bytes:
 
 
 def draw_pictures(folder: Path, found: dict[str, Row]) -> bytes | None:
-    """The same test images under every method: reconstruction, depth, normals, textureless; None without pictures."""
-    tiles: dict[str, list[np.ndarray]] = {}
+    """The same test images under every method: reconstruction, depth, normals, textureless; None without pictures.
+
+    Who learns depth alone reconstructs no image; there the place stays empty.
+    """
+    tiles: dict[str, list[np.ndarray | None]] = {}
     inputs: list[np.ndarray] = []
     for row in found.values():
         path = folder / Stage.TABLE / f"{row.results[0].name}.png"
@@ -142,7 +147,10 @@ def draw_pictures(folder: Path, found: dict[str, Row]) -> bytes | None:
             return whole[top : top + side, column * side : (column + 1) * side]
 
         inputs = inputs or [tile("input", column) for column in columns]
-        tiles[row.method.title] = [tile(name, column) for column in columns for name in SHOWN_ROWS]
+        missing = "reconstruction" if row.method.supervised else ""
+        tiles[row.method.title] = [
+            None if name == missing else tile(name, column) for column in columns for name in SHOWN_ROWS
+        ]
     if not tiles:
         return None
     width = 1 + len(SHOWN_ROWS)
@@ -153,7 +161,7 @@ def draw_pictures(folder: Path, found: dict[str, Row]) -> bytes | None:
             shown = [picture, *pictures[block * len(SHOWN_ROWS) : (block + 1) * len(SHOWN_ROWS)]]
             for column, content in enumerate(shown):
                 cell = axes[line, block * width + column]
-                cell.imshow(content, interpolation="bilinear")
+                cell.imshow(np.full_like(picture, 255) if content is None else content, interpolation="bilinear")
                 cell.set_xticks([])
                 cell.set_yticks([])
                 if line == 0:
