@@ -31,6 +31,8 @@ VERSION = 2
 KEPT = 2
 STATE = "state"
 """Name of the digest of state.json among those of the tensor files."""
+COUNT, MOMENTS = "step", ("exp_avg", "exp_avg_sq")
+"""What Adam keeps for every weight: a number, and tensors of the weight's shape."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def prune_checkpoints(run: Path) -> None:
 
 
 def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """State of an optimiser over `model.parameters()`, by parameter name and quantity."""
+    """State of Adam over `model.parameters()`, by parameter name and quantity."""
     tensors = {}
     for name, parameter in model.named_parameters():
         for quantity, value in optimiser.state.get(parameter, {}).items():
@@ -114,13 +116,20 @@ def restore_optimiser(model: nn.Module, optimiser: torch.optim.Optimizer, tensor
     """Put the tensors of `optimiser_tensors` back.
 
     Raises:
-        CheckpointError: they belong to another model.
+        CheckpointError: they belong to another model, or are not whole.
     """
     parameters = dict(model.named_parameters())
+    quantities: dict[str, set[str]] = {}
     for key, value in tensors.items():
         name, _, quantity = key.partition("|")
-        if name not in parameters or (value.ndim and value.shape != parameters[name].shape):
+        known = name in parameters and quantity in (COUNT, *MOMENTS)
+        if not known or value.shape != (() if quantity == COUNT else parameters[name].shape):
             raise CheckpointError(f"the optimiser state has {key} of shape {tuple(value.shape)}, the model has not")
+        quantities.setdefault(name, set()).add(quantity)
+    if partial := [name for name, found in quantities.items() if found != {COUNT, *MOMENTS}]:
+        raise CheckpointError(f"the optimiser state of {partial[0]} is not whole")
+    for key, value in tensors.items():
+        name, _, quantity = key.partition("|")
         parameter = parameters[name]
         restored = value.to(parameter.device)  # a fused optimiser wants its counts beside the weights
         if value.ndim == 4:
