@@ -35,9 +35,12 @@ def smoke(tmp_path, **options) -> BenchmarkConfig:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_row_sees_the_same_number_of_images(protocol) -> None:
     config = BenchmarkConfig(protocol=protocol, report=True)
-    for stage in (Stage.TABLE, Stage.RATES, Stage.CONTROLS, Stage.REMEDIES):
+    for stage in (Stage.TABLE, Stage.RATES, Stage.CONTROLS):
         trained = [run for run in plan(config) if run.stage is stage and run.method.trained]
         assert len({run.images for run in trained}) == 1
+    for remedy in config.settings.remedies:
+        pairs = [run for run in plan(config) if run.stage is Stage.REMEDIES and run.name.startswith(f"{remedy.name}-")]
+        assert {run.images for run in pairs} == {remedy.length * config.settings.order_images}
 
 
 def test_the_cpu_plan_has_the_rows_seeds_orders_and_rates_that_were_promised() -> None:
@@ -60,12 +63,17 @@ def test_remedies_change_the_same_for_independent_and_dense_and_nothing_else(tmp
     results = Results.read(config.folder)
     jobs = {run.name: resolve(run, results, config).training for run in plan(config) if run.stage is Stage.REMEDIES}
     usual = resolve(plan(config)[0], results, config).training
-    assert len(jobs) == 6
+    assert len(jobs) == 8
     for method in ("independent", "dense-bo"):
-        half, free, narrow = (jobs[f"{name}-{method}-s0"] for name in ("half-rate", "free-shapes", "narrow"))
+        half, free, narrow, long = (
+            jobs[f"{name}-{method}-s0"] for name in ("half-rate", "free-shapes", "narrow", "long")
+        )
         assert half == replace(usual, out=half.out, model=half.model, optimiser=replace(usual.optimiser, rate=5e-4))
         assert free == replace(usual, out=free.out, model=half.model, recipe=replace(usual.recipe, shape_penalty=0.0))
         assert narrow == replace(usual, out=narrow.out, model=replace(half.model, width=8))
+        assert long == replace(
+            usual, out=long.out, model=half.model, images=4 * usual.images, validate_every=4 * usual.validate_every
+        )
     assert jobs["half-rate-independent-s0"].model == usual.model
     assert jobs["half-rate-dense-bo-s0"].model == replace(
         usual.model, structure=StructureKind.DENSE, order=searched_order(results, config.settings)

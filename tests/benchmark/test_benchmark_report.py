@@ -106,7 +106,7 @@ def test_remedies_stand_beside_the_pair_without_any(tmp_path) -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in cells] == ["as the 24 orders", *(remedy.about for remedy in config.settings.remedies)]
     assert all(float(row[1]) == pytest.approx(1.0, abs=0.05) for row in cells)
-    assert [float(row[2]) for row in cells] == pytest.approx([1.0, 0.5, 0.5, 0.5], abs=0.05)
+    assert [float(row[2]) for row in cells] == pytest.approx([1.0, 0.5, 0.5, 0.5, 0.5], abs=0.05)
     for row in cells[1:]:
         assert float(row[3].removeprefix("**").split()[0]) == pytest.approx(0.5, abs=0.02)
         assert row[3].startswith("**")

@@ -158,7 +158,7 @@ def control_runs(protocol: Protocol) -> list[Run]:
 
 
 def remedy_runs(protocol: Protocol) -> list[Run]:
-    """Independent and Dense SCR under each remedy, trained as the 24 orders are; whole rounds of seeds first."""
+    """Independent and Dense SCR under each remedy, otherwise trained as the 24 orders are; whole rounds of seeds first."""
     rows = (METHODS["independent"], None), (METHODS["dense-bo"], OrderChoice.SEARCHED)
     return [
         Run(
@@ -166,7 +166,7 @@ def remedy_runs(protocol: Protocol) -> list[Run]:
             f"{remedy.name}-{method.name}-s{seed}",
             method,
             seed,
-            protocol.order_images,
+            round(remedy.length * protocol.order_images),
             order,
             remedy.rate_factor * protocol.order_rate,
             remedy.model,

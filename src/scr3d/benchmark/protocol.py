@@ -18,6 +18,7 @@ class Remedy:
         model: fields of the model.
         losses: fields of the recipe.
         rate_factor: learning rate against that of the 24 orders.
+        length: images seen against the 24 orders.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Remedy:
     model: dict[str, Any] = field(default_factory=dict)
     losses: dict[str, Any] = field(default_factory=dict)
     rate_factor: float = 1.0
+    length: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Protocol:
         counts: images per split of the built-in data; None: the data must be given.
         model: further fields of the model.
         losses: further fields of the recipe.
-        remedies: changes under which Independent and Dense SCR are compared again, for as long as the 24 orders.
+        remedies: changes under which Independent and Dense SCR are compared again.
         graph: how a learned graph is learned: fields of `scr3d.training.config.GraphConfig`.
     """
 
@@ -82,7 +84,20 @@ class Protocol:
 
 HALF_RATE = Remedy("half-rate", "half the learning rate", rate_factor=0.5)
 FREE_SHAPES = Remedy("free-shapes", "no penalty on how much the shapes differ", losses={"shape_penalty": 0.0})
+NO_PRIORS = Remedy(
+    "no-priors",
+    "no prior but smoothness: none on shapes, relief, light and view",
+    losses={
+        "shape_penalty": 0.0,
+        "relief_penalty": 0.0,
+        "light_penalty": 0.0,
+        "rotation_penalty": 0.0,
+        "translation_penalty": 0.0,
+    },
+)
 NARROW = Remedy("narrow", "networks of width 8, embeddings of 32", model={"width": 8})
+WIDE = Remedy("wide", "networks of width 32, embeddings of 128", model={"width": 32})
+LONG = Remedy("long", "four times as many images", length=4.0)
 
 PROTOCOLS: dict[str, Protocol] = {
     "smoke": Protocol(
@@ -104,7 +119,7 @@ PROTOCOLS: dict[str, Protocol] = {
         curve_points=2,
         scored_images=32,
         counts={"train": 256, "val": 96, "test": 64},
-        remedies=(HALF_RATE, FREE_SHAPES, NARROW),
+        remedies=(HALF_RATE, FREE_SHAPES, NARROW, LONG),
     ),
     "cpu": Protocol(
         name="cpu",
@@ -134,7 +149,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "view_warmup": 6_400,
         },
         graph={"plain_steps": 3},
-        remedies=(HALF_RATE, FREE_SHAPES, NARROW),
+        remedies=(LONG, HALF_RATE, FREE_SHAPES, NO_PRIORS, NARROW, WIDE),
     ),
     "paper": Protocol(
         name="paper",

@@ -245,9 +245,10 @@ def remedies_section(page: Page, protocol: Protocol, results: Results) -> None:
         page.add("Nothing has been tried yet.")
         return
     page.add(
-        "Independent SCR and Dense SCR with the searched order under a change that both get, trained and scored on "
-        "validation as the 24 orders are: SIDE x 1e-2, then MAD in degrees, with a 95 % interval of the ratio "
-        "(bootstrap over images and seeds); bold where it excludes 1. Other forms of mixing are among the controls.",
+        "Independent SCR and Dense SCR with the searched order under a change that both get, otherwise trained and "
+        "scored on validation as the 24 orders are: SIDE x 1e-2, then MAD in degrees, with a 95 % interval of the "
+        "ratio (bootstrap over images and seeds); bold where it excludes 1. Other forms of mixing are among the "
+        "controls.",
         table,
     )
 
