@@ -49,12 +49,26 @@ def test_the_cpu_plan_has_the_rows_seeds_orders_and_rates_that_were_promised() -
     assert max(names.values()) == 1
     table = Counter(run.method.name for run in runs if run.stage is Stage.TABLE)
     assert set(table) == set(METHODS)
-    assert {name for name, count in table.items() if count == 3} == {"wu", "independent", "dense-bo", "dynamic-cosine"}
+    main = {"wu", "independent", "dense-bo", "dynamic-sigmoid", "dynamic-cosine"}
+    assert {name for name, count in table.items() if count == 3} == main
     assert all(table[name] == 2 for name, method in METHODS.items() if method.trained and not method.main)
     orders = Counter(run.order for run in runs if run.stage is Stage.ORDERS)
     assert {order: orders[order] for order in ORDERS} == dict.fromkeys(ORDERS, 2)
     rates = Counter(run.method.name for run in runs if run.stage is Stage.RATES)
     assert rates == dict.fromkeys([name for name, method in METHODS.items() if method.trained], 5)
+
+
+def test_the_main_rows_are_trained_for_longer_with_nothing_else_changed(tmp_path) -> None:
+    runs = [run for run in plan(BenchmarkConfig(protocol="cpu")) if run.stage is Stage.LONGER]
+    assert Counter(run.method.name for run in runs) == {name: 2 for name, method in METHODS.items() if method.main}
+    assert {run.images for run in runs} == {160_000}
+    assert not [run for run in plan(BenchmarkConfig(protocol="paper", report=True)) if run.stage is Stage.LONGER]
+    config = smoke(tmp_path)
+    write_everything(config)
+    results = Results.read(config.folder)
+    jobs = {(run.stage, run.name): resolve(run, results, config).training for run in plan(config)}
+    short, longer = jobs[Stage.TABLE, "dense-bo-s0"], jobs[Stage.LONGER, "dense-bo-s0"]
+    assert longer == replace(short, out=longer.out, images=512, validate_every=256)
 
 
 def test_remedies_change_the_same_for_independent_and_dense_and_nothing_else(tmp_path) -> None:

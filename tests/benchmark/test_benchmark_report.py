@@ -53,6 +53,7 @@ def test_the_page_shows_everything_and_keeps_what_was_written_by_hand(config) ->
     text = page.read_text()
     assert text.endswith(f"{report.BY_HAND}\n\nWhat was tried.\n")
     assert "has been measured yet" not in text
+    assert "### Trained for longer" in text
     assert "Not" not in text.replace("Nothing", "")
     names = {path.name.removeprefix("results-smoke-").removesuffix(".png") for path in written[1:]}
     assert names == {"curves", "pictures", "graphs", "orders", "search", "expressiveness"}
@@ -123,6 +124,7 @@ def test_a_page_of_a_few_results_says_what_is_missing(tmp_path) -> None:
     text = report.write_report(config)[0].read_text()
     assert "24 trainings are missing" in text
     assert "The controls have not been run yet" in text
+    assert "### Trained for longer" not in text
     assert "Nothing has been tried yet" in text
     assert "Not measured yet" in text
     assert "table: 1 of 11." in text

@@ -19,6 +19,7 @@ class Stage(StrEnum):
     SHARING = "sharing"
     RATES = "rates"
     TABLE = "table"
+    LONGER = "longer"
     CONTROLS = "controls"
     REMEDIES = "remedies"
     EXPRESSIVENESS = "expressiveness"
@@ -34,8 +35,8 @@ class BenchmarkConfig:
     """Rows of the table; all unless given."""
     stages: tuple[Stage, ...] = tuple(Stage)
     """orders (the 24 orders), sharing (one network under all orders), rates (learning rate of every row), table (the
-    rows), controls (structure or capacity?), remedies (what might make the order count for more), expressiveness (small
-    known models); all unless given."""
+    rows), longer (the main rows with more images), controls (structure or capacity?), remedies (what might make the
+    order count for more), expressiveness (small known models); all unless given."""
     seeds: int = 0
     """Seeds of the main rows; 0 takes the protocol's number. The other rows have two at most."""
     out: Path = Path("results")

@@ -101,6 +101,7 @@ def _methods() -> tuple[Method, ...]:
             reported(0.827, 0.220, 14.86, 2.02),
             model={**dynamic, **sigmoid},
             order=searched,
+            main=True,
             scr=True,
         ),
         Method(

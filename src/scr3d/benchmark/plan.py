@@ -71,6 +71,7 @@ def plan(config: BenchmarkConfig) -> list[Run]:
         Stage.SHARING: lambda: [sharing_run(protocol)],
         Stage.RATES: lambda: rate_runs(protocol, config.methods),
         Stage.TABLE: lambda: table_runs(protocol, config.methods, config.seeds or protocol.seeds),
+        Stage.LONGER: lambda: longer_runs(protocol, config.methods, config.seeds or protocol.seeds),
         Stage.CONTROLS: lambda: control_runs(protocol),
         Stage.REMEDIES: lambda: remedy_runs(protocol),
     }
@@ -131,6 +132,15 @@ def table_runs(protocol: Protocol, methods: tuple[str, ...], seeds: int) -> list
     return runs
 
 
+def longer_runs(protocol: Protocol, methods: tuple[str, ...], seeds: int) -> list[Run]:
+    """The main rows of the table with more images: does what is found there hold, or is it a matter of speed?"""
+    main = tuple(name for name in methods if METHODS[name].main) if protocol.longer_images else ()
+    return [
+        replace(run, stage=Stage.LONGER, images=protocol.longer_images)
+        for run in table_runs(protocol, main, min(seeds, FEW_SEEDS))
+    ]
+
+
 def control_runs(protocol: Protocol) -> list[Run]:
     """Is it structure or capacity? Trained as the 24 orders are, and compared with them.
 
@@ -158,7 +168,7 @@ def control_runs(protocol: Protocol) -> list[Run]:
 
 
 def remedy_runs(protocol: Protocol) -> list[Run]:
-    """Independent and Dense SCR under each remedy, otherwise trained as the 24 orders are; whole rounds of seeds first."""
+    """Independent and Dense SCR under each remedy, otherwise trained as the 24 orders are; rounds of seeds in turn."""
     rows = (METHODS["independent"], None), (METHODS["dense-bo"], OrderChoice.SEARCHED)
     return [
         Run(

@@ -42,6 +42,7 @@ class Protocol:
         recipe: `robust` or `paper`; the supervised row has its own losses and the same optimiser.
         features: of the perceptual loss.
         images: length of a run of the table, in images seen.
+        longer_images: length at which the main rows are compared again; 0: they are not.
         rate_images: length of a run that chooses a learning rate.
         order_images: length of a run of the 24 orders, the controls and the remedies.
         rates: the grid of learning rates.
@@ -66,6 +67,7 @@ class Protocol:
     recipe: str
     features: Literal["squeezenet", "vgg16"]
     images: int
+    longer_images: int
     rate_images: int
     order_images: int
     rates: tuple[float, ...]
@@ -109,6 +111,7 @@ PROTOCOLS: dict[str, Protocol] = {
         recipe="robust",
         features="squeezenet",
         images=256,
+        longer_images=512,
         rate_images=64,
         order_images=64,
         rates=(5e-4, 1e-3),
@@ -130,6 +133,7 @@ PROTOCOLS: dict[str, Protocol] = {
         recipe="robust",
         features="squeezenet",
         images=80_000,
+        longer_images=160_000,
         rate_images=32_000,
         order_images=40_000,
         rates=(1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3),
@@ -160,6 +164,7 @@ PROTOCOLS: dict[str, Protocol] = {
         recipe="paper",
         features="vgg16",
         images=3_200_000,
+        longer_images=0,
         rate_images=640_000,
         order_images=320_000,
         rates=(5e-5, 1e-4, 2e-4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -100,6 +101,27 @@ def rounded(values: Iterable[float]) -> list[float | None]:
     return [float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None for value in values]
 
 
+@lru_cache(maxsize=10_000)
+def read_result(path: Path, time_ns: int, size: int) -> Result:
+    """Read and check a result, only once as long as its file stays the same: a benchmark looks at all of them often.
+
+    Args:
+        path: of the file.
+        time_ns: when it was changed.
+        size: in bytes.
+
+    Raises:
+        DataError: it is damaged, or no result.
+        FileNotFoundError: it is gone.
+    """
+    try:
+        record = read_json(path)
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); remove it to run again") from error
+    check(record, str(path))
+    return Result(record)
+
+
 class Results:
     """All results of a folder."""
 
@@ -116,12 +138,9 @@ class Results:
         """
         found = []
         for path in sorted(folder.glob("*/*.json")):
-            try:
-                record = read_json(path)
-            except ValueError as error:
-                raise DataError(f"{path} is damaged ({error}); remove it to run again") from error
-            check(record, str(path))
-            found.append(Result(record))
+            with suppress(FileNotFoundError):  # removed since, to be run again
+                file = path.stat()
+                found.append(read_result(path, file.st_mtime_ns, file.st_size))
         data = {json.dumps(result.record["data"], sort_keys=True) for result in found}
         if len(data) > 1:
             raise DataError(f"the results in {folder} are of {len(data)} different data sets; keep one of them there")

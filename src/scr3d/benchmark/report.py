@@ -161,6 +161,15 @@ def table_section(page: Page, config: BenchmarkConfig, results: Results) -> None
             "bold where it excludes 1. With one seed on a side the interval knows nothing of the spread over seeds.",
             tables.comparison_table(found),
         )
+    longer = tables.rows(results, Stage.LONGER)
+    if longer:
+        page.add(
+            "### Trained for longer",
+            f"The main rows with {config.settings.longer_images:,} images instead of {config.settings.images:,}, all "
+            "else as above; test split, mean ± standard deviation over images, ratios at the greater length.",
+            tables.longer_table(found, longer),
+            "\n".join(tables.verdicts(longer)),
+        )
     page.add(
         "### Factors and cost",
         "Mean absolute errors after one global sign and offset. Further images: held-out images that a learned graph "

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from scipy import stats
 
 RESAMPLES = 10_000
+CHUNK = 500
+"""Resamples at a time."""
 LEVEL = 0.95
 
 
@@ -63,14 +65,17 @@ def paired_ratio(
     first, second = first[:, known], second[:, known]
     random = np.random.default_rng(seed)
     images = first.shape[1]
-    ratios = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        weights = np.bincount(random.integers(images, size=images), minlength=images) / images
-        means = [
-            (scores[random.integers(len(scores), size=len(scores))] @ weights).mean() for scores in (first, second)
-        ]
-        ratios[number] = means[0] / means[1]
-    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    ratios = []
+    for start in range(0, RESAMPLES, CHUNK):
+        count = min(CHUNK, RESAMPLES - start)
+        drawn = random.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
+        means = []
+        for scores in (first, second):
+            seeds = random.integers(len(scores), size=(count, len(scores)))
+            means.append(np.take_along_axis(times @ scores.T, seeds, axis=1).mean(axis=1))
+        ratios.append(means[0] / means[1])
+    low, high = np.quantile(np.concatenate(ratios), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(first.mean() / second.mean()), float(low), float(high))
 
 

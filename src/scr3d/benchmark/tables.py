@@ -55,10 +55,10 @@ class Row:
         return statistics.fmean(known) if known and len(known) == len(found) else math.nan
 
 
-def rows(results: Results) -> dict[str, Row]:
-    """The rows that have results, in the order of the paper's table."""
+def rows(results: Results, stage: Stage = Stage.TABLE) -> dict[str, Row]:
+    """The rows that have results of a stage, in the order of the paper's table."""
     found: dict[str, list[Result]] = {name: [] for name in METHODS}
-    for result in sorted(results.stage(Stage.TABLE), key=lambda result: result.record["seed"]):
+    for result in sorted(results.stage(stage), key=lambda result: result.record["seed"]):
         found[result.record["method"]].append(result)
     return {name: Row(METHODS[name], group) for name, group in found.items() if group}
 
@@ -142,6 +142,27 @@ def comparison_table(found: dict[str, Row]) -> str:
                 cells.append(ratio_text(paired_ratio(row.values(score), found[other].values(score))))
         lines.append([row.method.title, *cells])
     return markdown(heading, lines)
+
+
+def longer_table(found: dict[str, Row], longer: dict[str, Row]) -> str:
+    """The rows that were also trained for longer: scores at both lengths, and ratios to independent at the longer."""
+    heading = ["method"]
+    for title in ("SIDE", "MAD"):
+        heading += [f"{title}, table", f"{title}, longer", f"{title} / {METHODS['independent'].title}"]
+    independent = longer.get("independent")
+    lines = []
+    for name, row in longer.items():
+        cells = []
+        for score, digits in ((SIDE, 3), (MAD, 2)):
+            short = found.get(name)
+            cells.append(MISSING if short is None else plus_minus(short.values(score), digits))
+            cells.append(plus_minus(row.values(score), digits))
+            if row is independent or independent is None:
+                cells.append("1" if row is independent else MISSING)
+            else:
+                cells.append(ratio_text(paired_ratio(row.values(score), independent.values(score))))
+        lines.append([row.method.title, *cells, str(len(row.results))])
+    return markdown([*heading, "seeds"], lines)
 
 
 def factor_table(found: dict[str, Row]) -> str:
