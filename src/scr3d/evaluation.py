@@ -124,7 +124,7 @@ def score_model(
     for number, indices in track(blocks, "scoring", disable=not group.first):
         batch = data.batch(indices, device)
         explained = model.reconstruct(batch.image)
-        difference = (explained.image.clamp(0, 1) - batch.image).abs().mean(1) * explained.mask
+        difference = (explained.image.clamp(0, 1) - batch.explained).abs().mean(1) * explained.mask
         errors = difference.sum(dim=(1, 2)) / explained.mask.sum(dim=(1, 2)).clamp(min=1)
         compared = None if batch.truth is None else compare_with_truth(model, explained, batch.truth)
         own.append((number, (compared, errors)))

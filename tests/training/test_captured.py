@@ -115,6 +115,9 @@ def test_a_batch_is_put_together_again(masked: bool, true: bool) -> None:
     again = batch_of(tensors_of(made), made)
     assert again.image is made.image
     assert again.mask is made.mask
+    assert again.target is None
+    aimed = replace(made, target=1 - made.image)
+    assert batch_of(tensors_of(aimed), aimed).target is aimed.target
     assert (again.truth is None) == (not true)
     if again.truth is not None and made.truth is not None:
         assert again.truth.depth is made.truth.depth

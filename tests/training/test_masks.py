@@ -171,3 +171,18 @@ def test_parts_of_a_masked_batch_make_the_gradient_of_the_whole(model, features,
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         if gradient is not None:
             torch.testing.assert_close(parameter.grad, gradient, rtol=2e-3, atol=2e-4)
+
+
+def test_reconstructions_are_compared_with_the_target_and_networks_see_the_image(model, features, image):
+    recipe = Recipe()
+    aimed = Batch(image, None, None, target=1 - image)
+    plain, flipped = explained(model, image, recipe)
+    wanted = reconstruction_losses(plain, flipped, Target(1 - image), features, recipe).total
+    losses = training_loss(model, features, aimed, recipe, 10**6)
+    torch.testing.assert_close(losses.reconstruction, wanted)
+    with torch.no_grad():
+        assert held_out(model, features, aimed, recipe)[0] == pytest.approx(float(wanted), rel=1e-5)
+    assert float(training_loss(model, features, Batch(image, None), recipe, 10**6).reconstruction) != float(wanted)
+    parts = training_loss(model, features, aimed[:2], recipe, 10**6)
+    alone = training_loss(model, features, Batch(image[:2], None, None, 1 - image[:2]), recipe, 10**6)
+    assert float(parts.total) == float(alone.total)

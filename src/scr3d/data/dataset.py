@@ -76,17 +76,26 @@ class Batch:
         truth: what is known about them, if anything is.
         mask: share of each pixel that shows the object, from a mask that was given with the photos; every loss counts
             pixels by it. None where none were given: then all pixels count.
+        target: what reconstructions are to be like where that is not the image itself: the same picture without what a
+            model is to see through.
     """
 
     image: Float[Tensor, "batch 3 size size"]
     truth: Truth | None
     mask: Float[Tensor, "batch size size"] | None = None
+    target: Float[Tensor, "batch 3 size size"] | None = None
+
+    @property
+    def explained(self) -> Float[Tensor, "batch 3 size size"]:
+        """What reconstructions are compared with: the target, or the image."""
+        return self.image if self.target is None else self.target
 
     def __getitem__(self, index: slice) -> Batch:
         return Batch(
             self.image[index],
             None if self.truth is None else self.truth[index],
             None if self.mask is None else self.mask[index],
+            None if self.target is None else self.target[index],
         )
 
 
@@ -142,13 +151,14 @@ class Dataset:
             device: where the tensors go.
             with_truth: False leaves the truth out; training does not need it.
         """
-        pixels = torch.from_numpy(self.store.get("image", indices)).to(device)
-        image = pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        image, target = (self._picture(name, indices, device) for name in ("image", "target"))
+        assert image is not None  # seen when it was opened
         mask = self._optional("mask", indices, device)
         return Batch(
             image,
             self._truth(indices, device) if with_truth and self.has_truth else None,
             None if mask is None else mask.to(torch.float32).div_(255),
+            target,
         )
 
     def batch_indices(self, batch_size: int, seed: int, step: int) -> Int64[np.ndarray, " batch_size"]:
@@ -173,9 +183,7 @@ class Dataset:
         codes = self.store.get("depth", indices)
         depth = torch.from_numpy(decode_depth(codes, self.depth_range)).to(device)
         foreground = torch.from_numpy(codes > 0).to(device)
-        albedo = self._optional("albedo", indices, device)
-        if albedo is not None:
-            albedo = albedo.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+        albedo = self._picture("albedo", indices, device)
         light = self._optional("light", indices, device)
         view = self._optional("view", indices, device)
         found = {name: self._optional(name, indices, device) for name in GROUPS}
@@ -187,6 +195,10 @@ class Dataset:
             None if view is None else View(view[:, :3], view[:, 3:]),
             {name: values for name, values in found.items() if values is not None},
         )
+
+    def _picture(self, name: str, indices: np.ndarray, device: torch.device | str) -> Tensor | None:
+        pixels = self._optional(name, indices, device)
+        return None if pixels is None else pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
     def _optional(self, name: str, indices: np.ndarray, device: torch.device | str) -> Tensor | None:
         return torch.from_numpy(self.store.get(name, indices)).to(device) if name in self.store else None

@@ -215,6 +215,7 @@ def check_forms(place: Path | str, info: StoreInfo) -> None:
     forms = {
         "image": ("uint8", (*side, 3)),
         "albedo": ("uint8", (*side, 3)),
+        "target": ("uint8", (*side, 3)),
         "mask": ("uint8", side),
         "depth": ("uint16", side),
         "light": ("float32", (4,)),

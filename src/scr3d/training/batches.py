@@ -77,7 +77,7 @@ class TrainingData:
 
 
 def mirror_some(batch: Batch, seed: int, step: int, start: int = 0) -> Batch:
-    """Mirror each image, and its true depth, with probability one half; determined by seed and step alone.
+    """Mirror each image with all that belongs to it, with probability one half; determined by seed and step alone.
 
     Of the truth, only depth and foreground are kept. `start` is the number of the first image in the step's batch.
     """
@@ -91,4 +91,5 @@ def mirror_some(batch: Batch, seed: int, step: int, start: int = 0) -> Batch:
     truth = batch.truth
     if truth is not None:
         truth = Truth(mirrored(truth.depth), mirrored(truth.foreground), None, None, None, {})
-    return Batch(mirrored(batch.image), truth, None if batch.mask is None else mirrored(batch.mask))
+    mask, target = (None if maps is None else mirrored(maps) for maps in (batch.mask, batch.target))
+    return Batch(mirrored(batch.image), truth, mask, target)

@@ -174,11 +174,12 @@ class CapturedStep:
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
-    """What the loss reads of a batch: images, and mask, true depth and foreground where there are any."""
+    """What the loss reads of a batch: images, and mask, target, true depth and foreground where there are any."""
     truth = batch.truth
     found = (
         batch.image,
         batch.mask,
+        batch.target,
         None if truth is None else truth.depth,
         None if truth is None else truth.foreground,
     )
@@ -189,8 +190,9 @@ def batch_of(tensors: Sequence[Tensor], like: Batch) -> Batch:
     """A batch of these tensors, which are those of one like it."""
     image, *rest = tensors
     mask = None if like.mask is None else rest.pop(0)
+    target = None if like.target is None else rest.pop(0)
     truth = None if like.truth is None else Truth(rest[0], rest[1], None, None, None, {})
-    return Batch(image, truth, mask)
+    return Batch(image, truth, mask, target)
 
 
 def numbers_of(moment: Moment, *before: float) -> Float[Tensor, " numbers"]:

@@ -68,7 +68,7 @@ def training_loss(
         return supervised_losses(model.decode(model.encode(image)).factors.canonical_depth, batch.truth, batch.mask)
     raw = model.decode(model.encode(image), moment.view_scale)
     plain, flipped = explain_sides(raw.factors, model.estimate_confidence(image), model, recipe)
-    losses = reconstruction_losses(plain, flipped, Target(image, batch.mask), features, recipe, across)
+    losses = reconstruction_losses(plain, flipped, Target(batch.explained, batch.mask), features, recipe, across)
     regularisers = regularisation(raw, moment.weights, recipe.smoothness_limit, model.config.fov_deg, across)
     total = losses.total + sum(moment.weights[name] * term for name, term in regularisers.items())
     return replace(losses, total=total, parts=losses.parts | regularisers)

@@ -166,7 +166,7 @@ def held_out(
     plain, flipped = explain_sides(factors, model.estimate_confidence(batch.image), model, recipe)
     if recipe.supervised:
         return float(supervised_losses(factors.canonical_depth, batch.truth, batch.mask).total), plain
-    target = Target(batch.image, batch.mask)
+    target = Target(batch.explained, batch.mask)
     return float(reconstruction_losses(plain, flipped, target, features, recipe).total), plain
 
 

@@ -1,13 +1,16 @@
 """Heads as photographs show them: with hair, glasses and beards, cut off at a photo's edge, and with a camera's faults.
 
 Only the image changes; depth, albedo, normals, light and view stay those of the head. What is drawn before the head is
-no part of its surface: a model is to see through it.
+no part of its surface: a model is to see through it. So there are two pictures: the photo, and its target, which has
+the photo's colours and the beard, which is on the face, but not what stands before the head and no camera's faults.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -71,8 +74,8 @@ def photo_like(
     seed: int,
     split: str,
     indices: np.ndarray,
-) -> UInt8[np.ndarray, "batch size size 3"]:
-    """The images as photographs; each depends on (seed, split, index) and its own pixels alone.
+) -> tuple[UInt8[np.ndarray, "batch size size 3"], UInt8[np.ndarray, "batch size size 3"]]:
+    """The images as photographs, and their targets; each depends on (seed, split, index) and its own pixels alone.
 
     Args:
         images: RGB.
@@ -83,35 +86,47 @@ def photo_like(
         indices: numbers of the samples.
     """
     numbers = Draws(seed, split, Stream.PHOTO, indices, COLUMNS).unit(COLUMNS)
-    made = np.empty_like(images)
+    photos, targets = np.empty_like(images), np.empty_like(images)
     for row, index in enumerate(indices):
         key, counter = [seed, NOISE_KEY], [0, 0, SPLIT_CODES[split], int(index)]
         random = np.random.Generator(np.random.Philox(key=key, counter=counter))
-        made[row] = _photo(images[row], foreground[row], float(yaw_rad[row]), numbers[row], random)
-    return made
+        photos[row], targets[row] = _photo(images[row], foreground[row], float(yaw_rad[row]), numbers[row], random)
+    return photos, targets
 
 
 def _photo(
     image: np.ndarray, foreground: np.ndarray, yaw_rad: float, numbers: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     draw = iter(numbers.tolist())
-    picture = _worn(image, foreground, yaw_rad, draw, random)
+    picture, bare = _worn(image, foreground, yaw_rad, draw, random)
     picture = _beyond_the_photo(picture, draw)
+    draw, again = tee(draw)
     values = _color(picture.astype(np.float32) / 255, draw)
+    target = _bytes(_color(bare.astype(np.float32) / 255, again))
     values = _blurred(values, draw)
     values = values + random.normal(0, 0.04 * next(draw) ** 2, values.shape).astype(np.float32)
-    picture = np.rint(255 * values.clip(0, 1)).astype(np.uint8)
+    picture = _bytes(values.clip(0, 1))
     chosen, quality = next(draw), round(25 + 70 * next(draw))
-    return _jpeg(picture, quality) if chosen < JPEG_SHARE else picture
+    return (_jpeg(picture, quality) if chosen < JPEG_SHARE else picture), target
 
 
-def _worn(image: np.ndarray, foreground: np.ndarray, yaw_rad: float, draw, random: np.random.Generator) -> np.ndarray:
-    """Hair, beard and glasses before the head."""
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.rint(255 * values).astype(np.uint8)
+
+
+def _worn(
+    image: np.ndarray,
+    foreground: np.ndarray,
+    yaw_rad: float,
+    draw: Iterator[float],
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """With hair, beard and glasses before the head, and with the beard alone."""
     rows, columns = (np.flatnonzero(foreground.any(axis)) for axis in (1, 0))
     fringe, long, glasses, beard = (next(draw) for _ in range(4))
     shades = [next(draw) for _ in range(8)]
     if len(rows) < 4 or len(columns) < 4:
-        return image
+        return image, image
     left, top, right, bottom = (FINE * int(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
     # A head that turns to its left shows its face to the right of its outline's middle.
     place = _Place(left, top, right, bottom, turn=float(np.sin(yaw_rad)))
@@ -121,12 +136,17 @@ def _worn(image: np.ndarray, foreground: np.ndarray, yaw_rad: float, draw, rando
     hair = HAIR[int(shades[0] * len(HAIR))] * (0.7 + 0.6 * shades[1])
     if beard < BEARD_SHARE:
         _draw_beard(pen, place, hair, 0.2 + 0.6 * shades[2], random)
+    bare = _composed(image, layer)
     if long < LONG_SHARE:
         _draw_long_hair(pen, place, hair, shades[3], random)
     if fringe < FRINGE_SHARE:
         _draw_fringe(pen, place, hair, shades[4], random)
     if glasses < GLASSES_SHARE:
         _draw_glasses(pen, place, shades[5], shades[6])
+    return _composed(image, layer), bare
+
+
+def _composed(image: np.ndarray, layer: Image.Image) -> np.ndarray:
     base = Image.fromarray(image).convert("RGBA")
     base.alpha_composite(layer.resize(base.size, Image.Resampling.BOX))
     return np.asarray(base.convert("RGB"))
@@ -203,7 +223,7 @@ def _strand(hair: np.ndarray, random: np.random.Generator) -> tuple[int, int, in
     return red, green, blue, 255
 
 
-def _beyond_the_photo(picture: np.ndarray, draw) -> np.ndarray:
+def _beyond_the_photo(picture: np.ndarray, draw: Iterator[float]) -> np.ndarray:
     """The square may reach beyond its photo; then the photo's edge is continued, as `scr3d.photos.crop.cut` does."""
     chosen, sides, shares = next(draw), [next(draw) for _ in range(4)], [next(draw) for _ in range(4)]
     if chosen >= EDGE_SHARE:
@@ -215,7 +235,7 @@ def _beyond_the_photo(picture: np.ndarray, draw) -> np.ndarray:
     return picture[rows][:, columns]
 
 
-def _color(values: np.ndarray, draw) -> np.ndarray:
+def _color(values: np.ndarray, draw: Iterator[float]) -> np.ndarray:
     """A cast, exposure, contrast and gamma; some photos are grey."""
     cast = np.exp(0.1 * (2 * np.array([next(draw) for _ in range(3)]) - 1)).astype(np.float32)
     exposure = np.exp(0.25 * (2 * next(draw) - 1))
@@ -227,9 +247,9 @@ def _color(values: np.ndarray, draw) -> np.ndarray:
     return values.clip(0, 1)
 
 
-def _blurred(values: np.ndarray, draw) -> np.ndarray:
+def _blurred(values: np.ndarray, draw: Iterator[float]) -> np.ndarray:
     radius = 1.2 * next(draw) ** 2 * len(values) / 64
-    raster = Image.fromarray(np.rint(255 * values).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
+    raster = Image.fromarray(_bytes(values)).filter(ImageFilter.GaussianBlur(radius))
     return np.asarray(raster, np.float32) / 255
 
 

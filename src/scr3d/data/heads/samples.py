@@ -41,6 +41,7 @@ class HeadSample:
 
     Attributes:
         image: RGB in [0, 1].
+        target: with `look` photo, the photo without what a model is to see through; else None.
         depth: z in the input view at pixel centres, 0 outside the head.
         foreground: pixels whose centre sees the head.
         albedo: RGB in the input view, unlit, 0 outside.
@@ -52,6 +53,7 @@ class HeadSample:
     """
 
     image: Float[Tensor, "batch 3 size size"]
+    target: Float[Tensor, "batch 3 size size"] | None
     depth: Float[Tensor, "batch size size"]
     foreground: Bool[Tensor, "batch size size"]
     albedo: Float[Tensor, "batch 3 size size"]
@@ -79,9 +81,9 @@ def sample(config: HeadsConfig, indices: np.ndarray, device: torch.device | str 
         device=torch.device(device),
     )
     light = torch.from_numpy(scenes.light.astype(np.float32)).to(device)
-    image = rendering.image
+    image, target = rendering.image, None
     if config.look == "photo":
-        seen = photo_like(
+        pictures = photo_like(
             _bytes(image),
             rendering.foreground.cpu().numpy(),
             scenes.rotation_rad[:, 1],
@@ -89,9 +91,10 @@ def sample(config: HeadsConfig, indices: np.ndarray, device: torch.device | str 
             config.split,
             indices,
         )
-        image = torch.from_numpy(seen).to(device).movedim(-1, 1).float() / 255
+        image, target = (torch.from_numpy(seen).to(device).movedim(-1, 1).float() / 255 for seen in pictures)
     return HeadSample(
         image=image,
+        target=target,
         depth=rendering.depth,
         foreground=rendering.foreground,
         albedo=rendering.albedo,
@@ -130,6 +133,8 @@ def store_info(config: HeadsConfig) -> StoreInfo:
     source = {"generator": GENERATOR, "version": VERSION, **asdict(config), "images_per_identity": config.views}
     if config.look == "plain":
         del source["look"]  # as in sets that were made before there was another
+    else:
+        arrays["target"] = ArraySpec("uint8", (s, s, 3))
     return StoreInfo(config.size, config.count, arrays, source=source)
 
 
@@ -140,6 +145,7 @@ def to_arrays(made: HeadSample) -> dict[str, np.ndarray]:
     view = torch.cat([made.view.rotation_rad, made.view.translation], dim=1)
     depth, foreground = made.depth.cpu().numpy(), made.foreground.cpu().numpy()
     return {
+        **({} if made.target is None else {"target": _bytes(made.target)}),
         "image": _bytes(made.image),
         "depth": encode_depth(depth, foreground, DepthRange()),
         "albedo": _bytes(made.albedo),
