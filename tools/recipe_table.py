@@ -115,6 +115,10 @@ TRIALS = {
         "q33 with schedules of a fifth of the length and rate 2e-3",
         "the relief comes too early: normals stand still",
     ),
+    "q35": (
+        "q32, on heads as photos show them (no targets), falling rate from 5e-4; scored on such heads",
+        "explains photos better, and bends the surface where hair and glasses are",
+    ),
 }
 
 

@@ -185,10 +185,18 @@ def test_damaged_and_mixed_results_are_refused(tmp_path) -> None:
     first, second = plan(config)
     path = write_record(config, first, 1.0)
     whole = path.read_text()
+
+    def spoilt(value: object) -> str:
+        record = json.loads(whole)
+        record["validation"]["mad_deg"][5] = value
+        return json.dumps(record)
+
     for text, reason in (
         (whole[:200], "is damaged"),
         (whole.replace('"seed"', '"sead"'), "is no result of a benchmark"),
         (whole.replace('"version": 1', '"version": 2'), "is no result of a benchmark"),
+        (spoilt("1.5"), "is no result of a benchmark: validation/mad_deg/5"),
+        (spoilt(True), "is no result of a benchmark: validation/mad_deg/5"),
     ):
         path.write_text(text)
         with pytest.raises(DataError, match=reason):
