@@ -119,6 +119,10 @@ TRIALS = {
         "q32, on heads as photos show them (no targets), falling rate from 5e-4; scored on such heads",
         "explains photos better, and bends the surface where hair and glasses are",
     ),
+    "q36": (
+        "likewise, compared with targets without hair and glasses; scored on photo-like heads",
+        "sees through them: the best shapes and turns of such heads; a little worse on plain ones",
+    ),
 }
 
 
