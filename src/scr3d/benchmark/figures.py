@@ -123,7 +123,7 @@ def draw_curves(found: dict[str, Row]) -> bytes:
         axes.set_xlabel("thousand images seen")
         axes.set_ylabel(NAMES.get(score, NAMES[HELDOUT]))
         axes.grid(alpha=0.3)
-    figure.axes[-1].legend(frameon=False, fontsize=8)
+    figure.axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
     return png(figure)
 
 
