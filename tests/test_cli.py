@@ -87,7 +87,7 @@ def test_export_reads_back(heads: Path, tmp_path: Path) -> None:
     ("args", "expected"),
     [
         (["paint"], "there is no command 'paint'"),
-        (["data", "paint"], "heads, prepare, check, shards, export"),
+        (["data", "paint"], "heads, prepare, check, join, shards, export"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "32", "--order", "VDLL"], "each of V, D, L, A once"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "32", "--order", "VDX"], "each of V, D, L, A once"),
         (["train", "--data", "HEADS", "--out", "OUT", "--size", "48"], "32, 64, 128, 256"),

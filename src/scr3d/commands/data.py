@@ -1,4 +1,4 @@
-"""`scr3d data`: make, prepare, check or export data sets."""
+"""`scr3d data`: make, prepare, check, join or export data sets."""
 
 from __future__ import annotations
 
@@ -55,6 +55,16 @@ class CheckArgs:
 
 
 @dataclass(frozen=True)
+class JoinArgs:
+    """Options of `scr3d data join`."""
+
+    sets: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of data sets with images of one size."""
+    out: Path
+    """Folder of the data set that holds the samples of all."""
+
+
+@dataclass(frozen=True)
 class ShardsArgs:
     """Options of `scr3d data shards`."""
 
@@ -103,6 +113,15 @@ def check(args: list[str]) -> None:
     print(report.text())
 
 
+def join(args: list[str]) -> None:
+    """Make one data set of several; goes on where it was interrupted."""
+    given = parse(JoinArgs, args, "data join", join.__doc__ or "")
+    from scr3d.data.joining import join as join_sets
+
+    counts = join_sets(given.sets, given.out)
+    print(f"{given.out}: {', '.join(f'{count:,} samples of {split}' for split, count in counts.items())}")
+
+
 def shards(args: list[str]) -> None:
     """Write a data set as WebDataset shards, for sets larger than a disk; goes on where it was interrupted."""
     from scr3d.data.shard_writer import write_shards
@@ -124,6 +143,7 @@ ACTIONS: dict[str, Callable[[list[str]], None]] = {
     "heads": heads,
     "prepare": prepare,
     "check": check,
+    "join": join,
     "shards": shards,
     "export": export,
 }

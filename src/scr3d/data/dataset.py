@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from scr3d.data.folder import import_folder
 from scr3d.data.heads.config import GENERATOR
+from scr3d.data.joining import JOINED
 from scr3d.data.layout import folder_source
 from scr3d.data.shard_files import DEFAULT_CACHE_BYTES, ShardCache
 from scr3d.data.shards import ShardedStore, is_sharded, shard_batch_indices
@@ -134,9 +137,7 @@ class Dataset:
     def crop(self) -> str:
         """How its images were cut out: `face` for faces that were found so and for synthetic heads, else `center`."""
         source = self.store.info.source
-        options = source.get("options")
-        prepared = isinstance(options, dict) and options.get("crop") == FACE
-        return FACE if prepared or source.get("generator") == GENERATOR else "center"
+        return FACE if all(_shows_faces(one) for one in source.get(JOINED, [source])) else "center"
 
     def batch(
         self,
@@ -202,6 +203,12 @@ class Dataset:
 
     def _optional(self, name: str, indices: np.ndarray, device: torch.device | str) -> Tensor | None:
         return torch.from_numpy(self.store.get(name, indices)).to(device) if name in self.store else None
+
+
+def _shows_faces(source: Mapping[str, Any]) -> bool:
+    options = source.get("options")
+    prepared = isinstance(options, dict) and options.get("crop") == FACE
+    return prepared or source.get("generator") == GENERATOR
 
 
 def open_dataset(
