@@ -56,7 +56,7 @@ def picture(number: int, heads: np.ndarray | None) -> Image.Image:
     return blobs
 
 
-def make_photos(root: Path, count: int, heads: np.ndarray | None) -> None:
+def write_photos(root: Path, count: int, heads: np.ndarray | None) -> None:
     """`count` files in folders of a thousand; goes on where it was interrupted."""
     for number in range(count):
         path = root / f"{number // FOLDER_PHOTOS:04d}" / f"{number:07d}.jpg"
@@ -159,7 +159,7 @@ def main() -> None:
         work = arguments.work or Path(temporary)
         for count in counts:
             photos = work / f"photos-{count}"
-            make_photos(photos, count, heads)
+            write_photos(photos, count, heads)
             kill_at = arguments.kill_at if count == counts[-1] else None
             cells.append(cell(photos, work / f"set-{count}", count, arguments.crop, arguments.threads, kill_at))
             print(cells[-1], file=sys.stderr, flush=True)

@@ -14,6 +14,8 @@ from growth import cells, fit, numbers, predicted_mib
 from growth_children import data_cost, noise_store, search_cost, sparse_store
 from growth_picture import draw
 from harness import Report, Timing, machine, report_json
+from preparation import cell as prepared_set
+from preparation import write_photos
 from reconstruction import KINDS, ProcessError, make_photos, per_photo, start
 from scr3d.data.store import Store
 from scr3d.errors import ConfigError
@@ -166,3 +168,13 @@ def test_the_pages_show_the_committed_reports() -> None:
     command = [sys.executable, str(root / "tools" / "performance_tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory of a process is read from /proc")
+def test_preparation_is_killed_and_goes_on(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 600, None)
+    found = prepared_set(tmp_path / "photos", tmp_path / "out", 600, "center", 1, 0.3)
+    assert (found["starts"], found["killed_after_photos"]) == (2, 180)
+    assert found["skipped"] == {"duplicate": 6, "unreadable": 1}
+    assert sum(found["samples"].values()) == 593
+    assert 20 < found["own_mib"] < 1000

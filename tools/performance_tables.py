@@ -358,6 +358,25 @@ def search_growth(report: Report) -> str:
     return table("strategy | orders | seconds | processor seconds | own memory, MiB", rows)
 
 
+def preparation(report: Report) -> str:
+    """Time and memory of `data prepare`, by the number of photos."""
+    rows = [
+        [
+            f"{cell['photos']:,}",
+            str(cell["starts"]),
+            number(cell["seconds"]),
+            number(cell["ms_per_photo"]),
+            number(cell["own_mib"]),
+            number(cell["again_seconds"]),
+            f"{sum(cell['samples'].values()):,}",
+            ", ".join(f"{count:,} {reason}" for reason, count in cell["skipped"].items()),
+        ]
+        for cell in report["results"]["cells"]
+    ]
+    heading = "photos | starts | seconds | ms a photo | own memory, MiB | once more, seconds | samples | left out"
+    return table(heading, rows)
+
+
 def side_by_side(report: Report) -> str:
     """Images a second of one and of two runs."""
     names = {
@@ -393,6 +412,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "step memory": ("step_memory", step_memory),
     "growth of the data": ("growth", data_growth),
     "growth of a search": ("growth", search_growth),
+    "preparation": ("preparation", preparation),
     "side by side": ("side_by_side", side_by_side),
 }
 """Name of each table, its benchmark, and what makes it from a report."""

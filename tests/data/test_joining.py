@@ -58,6 +58,16 @@ def test_missing_targets_are_the_images_and_missing_masks_the_frame(tmp_path):
     torch.testing.assert_close(batch.mask[4:], torch.from_numpy(covered["mask"]) / 255)
 
 
+def test_the_fingerprint_does_not_depend_on_where_the_parts_lay(tmp_path):
+    fingerprints = set()
+    for place in ("here", "there"):
+        for name in ("a", "b"):
+            make(tmp_path / place / name, 1, 2, source={"kind": "photos", "folder": f"/{place}/{name}", "set": name})
+        join([tmp_path / place / "a", tmp_path / place / "b"], tmp_path / place / "c")
+        fingerprints.add(Dataset(Store(tmp_path / place / "c" / "train")).fingerprint())
+    assert len(fingerprints) == 1
+
+
 def test_one_set_that_shows_no_faces_makes_the_crop_unknown(tmp_path):
     make(tmp_path / "a", 1, 2)
     make(tmp_path / "b", 2, 2, source={"kind": "photos", "options": {"crop": "center"}})

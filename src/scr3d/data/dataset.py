@@ -175,7 +175,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of the store's description and file sizes, wherever it lies; for the records of runs."""
         content = asdict(self.store.info)
-        content["source"] = {k: v for k, v in content["source"].items() if k not in _LOCATION_KEYS}
+        content["source"] = _without_place(content["source"])
         content["bytes"] = self.store.nbytes()
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -203,6 +203,11 @@ class Dataset:
 
     def _optional(self, name: str, indices: np.ndarray, device: torch.device | str) -> Tensor | None:
         return torch.from_numpy(self.store.get(name, indices)).to(device) if name in self.store else None
+
+
+def _without_place(source: dict[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in source.items() if key not in _LOCATION_KEYS}
+    return found | {JOINED: [_without_place(part) for part in found[JOINED]]} if JOINED in found else found
 
 
 def _shows_faces(source: Mapping[str, Any]) -> bool:
