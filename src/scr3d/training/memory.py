@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from scr3d.causal import StructureKind
+from scr3d.fused.dispatch import plain
 from scr3d.out_of_memory import Need, Work, free_bytes, measure_need
 
 if TYPE_CHECKING:
     from scr3d.training.trainer import Trainer
 
-HELD_STEPS = 2.35
-"""Memory of an inner step that is kept for the derivative of a graph, in steps (results/benchmarks/bilevel.json)."""
-HELD_OUT = 1.3
-"""Memory of the held-out step, likewise."""
+HELD_PER_IMAGE = 1.76
+"""Memory that an inner step keeps for the derivative of a graph, in steps without fused kernels
+(results/benchmarks/step_memory.json)."""
+HELD_WEIGHTS = 6.2
+"""What an inner step keeps whatever the batch, in copies of the weights, likewise."""
+OUTER_WEIGHTS = 3.0
+"""Likewise what the step of a graph needs beside its inner steps."""
 PER_PIXEL_BYTES = 16_000
 """More than any network here takes for an image's pixel: what stays below with it need not be measured."""
 
@@ -31,7 +34,7 @@ def step_work(trainer: Trainer) -> Work:
         optimiser.batch_size,
         "in another --out, --batch-size",
         lambda: step_need(trainer),
-        "take a smaller --size, or fewer --inner-steps" if steps_held(trainer) > 1 else "take a smaller --size",
+        "take a smaller --size, or fewer --inner-steps" if steps_held(trainer) else "take a smaller --size",
     )
 
 
@@ -46,18 +49,32 @@ def step_need(trainer: Trainer) -> Need:
             total, _ = trainer.steps.objective.module(batch, trainer.images_seen)
         torch.autograd.grad(total, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
 
+    def work_in_pytorch(images: int) -> None:
+        with plain():
+            work(images)
+
     weights = sum(parameter.nbytes for parameter in model.parameters())
     # Adam's two moments come with the first step, the gradient with every one.
     need = measure_need(work, device, fixed_bytes=weights * (3 if not trainer.steps.optimiser.state else 1))
-    return replace(need, image_bytes=need.image_bytes * steps_held(trainer))
+    if not learns_graph(trainer):
+        return need
+    held = steps_held(trainer)
+    # Inner steps that are kept to be differentiated are computed without the fused kernels.
+    kept = measure_need(work_in_pytorch, device).image_bytes * HELD_PER_IMAGE * held if held else 0.0
+    more_weights = weights * (OUTER_WEIGHTS + HELD_WEIGHTS * held)
+    return Need(need.fixed_bytes + more_weights, need.image_bytes + kept)
 
 
-def steps_held(trainer: Trainer) -> float:
-    """How many plain steps fill as much memory as one of this run."""
+def learns_graph(trainer: Trainer) -> bool:
+    """Whether steps of the graph go through inner steps of the weights."""
     config = trainer.config
-    if config.model.structure is not StructureKind.GENERIC or config.graph.graph_learning != "bilevel":
-        return 1.0
-    return HELD_OUT + (0.0 if config.graph.first_order else HELD_STEPS * config.graph.inner_steps)
+    return config.model.structure is StructureKind.GENERIC and config.graph.graph_learning == "bilevel"
+
+
+def steps_held(trainer: Trainer) -> int:
+    """How many inner steps are kept for a derivative."""
+    graph = trainer.config.graph
+    return graph.inner_steps if learns_graph(trainer) and not graph.first_order else 0
 
 
 def foreseen(trainer: Trainer) -> str | None:
@@ -67,7 +84,7 @@ def foreseen(trainer: Trainer) -> str | None:
     """
     free = free_bytes(trainer.fabric.device)
     size, images = trainer.config.model.size, trainer.config.optimiser.batch_size
-    if free is None or size**2 * images * PER_PIXEL_BYTES * steps_held(trainer) < free:
+    if free is None or size**2 * images * PER_PIXEL_BYTES * (1 + 2 * steps_held(trainer)) < free:
         return None
     need = step_need(trainer)
     if need.of(images) < free:
