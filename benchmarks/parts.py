@@ -95,7 +95,7 @@ def named_ranges(trainer: Trainer) -> Iterator[None]:
         (trainer.steps.optimiser, "step", "optimiser"),
         (trainer.steps.optimiser, "zero_grad", "optimiser"),
         (trainer.steps, "_clip", "optimiser"),
-        (trainer.steps.average, "update_parameters", "optimiser"),
+        (trainer.steps.average, "follow", "optimiser"),
         (trainer.data, "train_batch", "data"),
     ]
     with ExitStack() as stack:

@@ -103,7 +103,7 @@ def test_plain_steps_leave_the_graph_as_it_is(heads: Path, tmp_path: Path) -> No
 def in_double_precision(trainer: Trainer) -> None:
     """Adam's first steps go along the signs of gradients, so rounding would show."""
     trainer.steps.objective.module.double()
-    trainer.steps.average.double()
+    trainer.steps.average.module.double()
     for name in ("train_batch", "graph_batch"):
         read = getattr(trainer.data, name)
         setattr(trainer.data, name, lambda number, read=read: Batch(read(number).image.double(), None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ def layer(
     """Normalise and rectify maps, and convolve the result; one result for each of the one or two convolutions."""
     weights = [tensor for one in convolutions for tensor in (one.weights, one.bias)]
     tensors = (activation.extra, activation.gains, activation.shifts, *weights)
-    form = _Form(activation.slope, tuple(one.kind for one in convolutions))
+    form = _form(activation.slope, tuple([one.kind for one in convolutions]))
     if form.fits(source, *tensors) and usable(source, *tensors):
         own = (in_order(x) if x is not None and x.ndim == 4 else x for x in (source, *tensors))
         return _FusedLayer.apply(form, *own)
@@ -107,6 +108,10 @@ class _Form:
         return even and (gains is None or len(gains) % GROUP == 0) and (extra is None or not extra.requires_grad)
 
 
+_form = lru_cache(maxsize=None)(_Form)
+"""Forms are few, and made in every layer of every step."""
+
+
 class _FusedLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, form: _Form, source: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
@@ -136,7 +141,7 @@ class _FusedLayer(torch.autograd.Function):
             return None, *plain_gradients(form.plain, (source, extra, gains, shifts, *rest), wanted, given)
         given = tuple(None if g is None else in_order(g) for g in given)
         source_gradient = torch.empty_like(source, memory_format=torch.channels_last) if wanted[0] else None
-        sums = torch.zeros(2, len(gains)) if gains is not None else (None, None)
+        sums = (None, None) if gains is None else torch.zeros(2, len(gains)).unbind()
         numbers = layer_numbers(source, extra, gains, shifts, statistics, len(form.kinds), (source_gradient, *sums))
         gradients: list[Tensor | None] = []
         for number, (kind, result) in enumerate(zip(form.kinds, given, strict=True)):

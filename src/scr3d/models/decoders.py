@@ -86,7 +86,7 @@ class CompactMapDecoder(nn.Module):
         """The map at the last stage's resolution, unbounded, in float32."""
         maps = self.start(embedding).unflatten(1, (self.start_channels, 4, 4))
         total: Tensor | None = None
-        if usable(embedding, *self.parameters()):
+        if usable(embedding, self.start.weight):
             stages = cast(Iterable[nn.Sequential], self.stages)
             for output in decode(maps, stages, self.outputs, Activation(slope=0.0)):
                 total = output if total is None else upsample(total) + output

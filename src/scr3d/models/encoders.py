@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch embedding"]:
         """Embed images with values in [-1, 1]."""
-        if self.fused and usable(image, *self.parameters()):
+        if self.fused and usable(image, cast(nn.Conv2d, self.head[0]).weight):
             parts = [(stage.stage, True) if isinstance(stage, PooledInput) else (stage, False) for stage in self.stages]
             return encode(cast(list[tuple[nn.Sequential, bool]], parts), self.head, image)
         maps = image

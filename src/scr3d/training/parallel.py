@@ -68,9 +68,7 @@ class BatchInParts:
                 raise
 
         results = finish([self.pool.submit(compute, part) for part in range(count)])
-        for parameter, *gradients in zip(parameters, *(gradients for _, _, gradients in results), strict=True):
-            found = [gradient for gradient in gradients if gradient is not None]
-            parameter.grad = laid_out_as(torch.stack(found).sum(0).div_(count), parameter) if found else None
+        write_mean(parameters, [gradients for _, _, gradients in results])
         values = {name: torch.stack([part[name] for _, part, _ in results]).mean() for name in results[0][1]}
         return torch.stack([total for total, _, _ in results]).mean(), values
 
@@ -126,6 +124,18 @@ class Exchange:
             return total + (value - value.detach())
 
         return mean
+
+
+@torch.no_grad()
+def write_mean(parameters: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor | None]]) -> None:
+    """Write the mean of all parts' gradients to the parameters; what is missing in one is missing in all."""
+    found = [[gradient for gradient in part if gradient is not None] for part in parts]
+    total = tuple(found[0])
+    for other in found[1:]:
+        total = torch._foreach_add(total, other)  # not in place: autograd may give one tensor for two parameters
+    means = iter(torch._foreach_div(total, len(parts)))
+    for parameter, gradient in zip(parameters, parts[0], strict=True):
+        parameter.grad = None if gradient is None else laid_out_as(next(means), parameter)
 
 
 def parts_of(images: int, threads: int) -> int:

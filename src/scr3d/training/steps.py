@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from scr3d.causal import LearnedStructure
 from scr3d.data.dataset import Batch
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.processes import Group
-from scr3d.training.average import average_weight, running_average
+from scr3d.training.average import RunningAverage
 from scr3d.training.batches import TrainingData
 from scr3d.training.captured import CapturedStep
 from scr3d.training.config import TrainConfig
@@ -49,6 +47,7 @@ class Steps:
 
     Attributes:
         model: is trained.
+        parameters: of the model.
         average: running average of its weights.
         objective: the loss as a module, set up for the device.
         optimiser: of all weights but those of a learned graph.
@@ -82,7 +81,6 @@ class Steps:
         on_gpu = fabric.device.type == "cuda"
         threads = torch.get_num_threads()
         self.in_parts = BatchInParts(threads) if threads > 1 and not on_gpu else None
-        average = AveragedModel(model, multi_avg_fn=running_average(config.optimiser.average))
         learned = isinstance(model.structure, LearnedStructure)
         self.graph = GraphLearner(config, model, group) if learned else None
         graph_parameters = set(model.structure.parameters()) if learned else set()
@@ -95,8 +93,8 @@ class Steps:
             capturable=on_gpu,
         )
         self.objective, self.optimiser = fabric.setup(objective, optimiser)
-        self.average = average.to(fabric.device)
-        self.average.n_averaged = self.average.n_averaged.cpu()  # read in every step
+        self.average = RunningAverage(model, config.optimiser.average)
+        self.parameters = list(model.parameters())
         self.captured: CapturedStep | None = None
         if on_gpu and group.size == 1 and self.graph is None and cuda_graph:
             self.captured = CapturedStep(
@@ -106,7 +104,7 @@ class Steps:
     @property
     def averaged_model(self) -> PhotoGeometricAutoencoder:
         """The model with the running average of the weights."""
-        return cast(PhotoGeometricAutoencoder, self.average.module)
+        return self.average.module
 
     def take(self, step: int, rate: Callable[[int], float]) -> Taken:
         """Take a step of the optimiser, or all those of one step of a learned graph.
@@ -133,7 +131,7 @@ class Steps:
     def _plain(self, step: int) -> Taken:
         batch, images_seen = self.data.train_batch(step), self._images(step)
         self.optimiser.zero_grad(set_to_none=True)
-        gradients = JointGradients(self.group, list(self.model.parameters()), self.fabric.backward, self.in_parts)
+        gradients = JointGradients(self.group, self.parameters, self.fabric.backward, self.in_parts)
         objective = self.objective if self.in_parts is None else self._alone
         total, parts = gradients.of(objective, self.data.joint(batch), images_seen)
         minimised = total
@@ -149,18 +147,17 @@ class Steps:
             self.optimiser.step()
             if self.graph is not None:
                 self.graph.joint_step(step)
-            self.average.update_parameters(self.model)
+            self.average.follow()
         if self.graph is not None:
             self.graph.optimiser.zero_grad(set_to_none=True)
         return Taken(found, finite, batch)
 
     def _recorded(self, captured: CapturedStep, step: int, rate: float) -> Taken:
-        batch, averaged = self.data.train_batch(step), self.average.n_averaged
-        weight = average_weight(self.config.optimiser.average, int(averaged))
-        found = captured.take(batch, self._images(step), rate, weight)
+        batch = self.data.train_batch(step)
+        found = captured.take(batch, self._images(step), rate, self.average.weight)
         finite = math.isfinite(found["total"]) and math.isfinite(found["gradient"])
         if finite:
-            averaged += 1
+            self.average.count += 1
         return Taken(found, finite, batch)
 
     def _outer(self, graph: GraphLearner, step: int, rate: Callable[[int], float]) -> Taken:
@@ -176,7 +173,7 @@ class Steps:
                 step,
             )
         if found.finite:
-            self.average.update_parameters(self.model)
+            self.average.follow()
         values = {"total": found.losses[-1], "gradient": found.norms[-1], "held_out": found.held_out}
         return Taken(read({**values, "dag_penalty": found.penalty}), found.finite, outer_batch, count)
 
@@ -190,7 +187,7 @@ class Steps:
 
     def _clip(self) -> Tensor:
         limit = self.config.optimiser.gradient_clip
-        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit if limit > 0 else math.inf)
+        return torch.nn.utils.clip_grad_norm_(self.parameters, limit if limit > 0 else math.inf)
 
 
 def read(values: dict[str, Tensor]) -> dict[str, float]:

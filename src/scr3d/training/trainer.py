@@ -191,7 +191,7 @@ class Trainer:
             "bad_steps": self.bad_steps.record,
             "collapsed_before": self.collapsed_before,
             "data": self.data.train.fingerprint(),
-            "averaged": int(self.steps.average.n_averaged),
+            "averaged": self.steps.average.count,
             "config": to_json(self.config),
         }
         tensors = {
@@ -222,7 +222,7 @@ class Trainer:
             raise CheckpointError(f"{folder} is a checkpoint of another model: {str(error).splitlines()[0]}") from error
         if counters.data != self.data.train.fingerprint():
             raise ConfigError(f"the data has changed since {folder} was written; train in another --out")
-        self.steps.average.n_averaged.fill_(counters.averaged)
+        self.steps.average.count = counters.averaged
         self.step = counters.step
         self.best_loss = math.inf if counters.best_loss is None else counters.best_loss
         self.bad_steps = counters.bad_steps
