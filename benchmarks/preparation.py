@@ -2,6 +2,7 @@
 
     python benchmarks/preparation.py [--photos 1000 10000 100000] [--crop center] [--heads DATA] [--kill-at 0.5]
                                      [--threads 1] [--work FOLDER] [--out results/benchmarks/preparation.json]
+    python benchmarks/preparation.py --photos 300 3000 --crop face --heads DATA --out .../preparation-faces.json
 
 The photos are JPEG files of 160x120 pixels, made here: blobs of random colours, or with `--heads` a head of that data
 set's training split pasted into blobs, which `--crop face` finds. Every hundredth is a copy of the one before in a
