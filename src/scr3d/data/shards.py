@@ -35,8 +35,8 @@ IMAGES = ("image.png", "png", "jpg", "jpeg", "webp")
 MASK, TRUTH = "mask.png", "truth.npz"
 MAX_TRUTH_BYTES = 2**28
 TRUTHS_KEPT = 256
-DAMAGED = (*MALFORMED, zipfile.BadZipFile, zlib.error, EOFError)
-"""What comes of reading a sample that is not what it should be."""
+DAMAGED = (*MALFORMED, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What comes of reading a sample that is not what it should be; of encrypted or unknown archives a RuntimeError."""
 
 
 @dataclass(frozen=True)
