@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scr3d.fused import _kernels as kernels
-from scr3d.fused.dispatch import in_order, launch, plain_gradients, usable
+from scr3d.fused.dispatch import in_order, launch, plain_gradients, scratch, usable
 
 GROUP = 8
 """Channels of a group of the normalisation, and numbers of a processor's vector."""
@@ -127,8 +127,8 @@ class _FusedLayer(torch.autograd.Function):
         numbers = layer_numbers(source, extra, gains, shifts, statistics, len(form.kinds))
         for kind, weights, bias, result in zip(form.kinds, rest[::2], rest[1::2], results, strict=True):
             numbers += convolution_numbers(kind, weights, bias, result)
-        scratch = torch.empty(scratch_size(form.kinds, source, extra, rest[::2]))
-        launch(kernels.layer_forward, [scratch, *numbers], form.slope, EPSILON)
+        own = scratch(scratch_size(form.kinds, source, extra, rest[::2]))
+        launch(kernels.layer_forward, [own, *numbers], form.slope, EPSILON)
         ctx.save_for_backward(source, extra, gains, shifts, statistics, *rest)
         ctx.form = form
         return tuple(results)
@@ -154,8 +154,8 @@ class _FusedLayer(torch.autograd.Function):
                 found_bias = torch.zeros_like(bias)
             numbers += convolution_numbers(kind, weights, bias, result, (found, found_bias))
             gradients += [found, found_bias]
-        scratch = torch.empty(scratch_size(form.kinds, source, extra, rest[::2]))
-        launch(kernels.layer_backward, [scratch, *numbers], form.slope)
+        own = scratch(scratch_size(form.kinds, source, extra, rest[::2]))
+        launch(kernels.layer_backward, [own, *numbers], form.slope)
         return None, source_gradient, None, *sums, *gradients
 
 

@@ -52,6 +52,14 @@ def in_order(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
+def scratch(size: int) -> Tensor:
+    """This thread's memory for what a kernel needs for itself: always the same, which is still in the caches."""
+    kept: Tensor | None = getattr(_STATE, "scratch", None)
+    if kept is None or len(kept) < size:
+        kept = _STATE.scratch = torch.empty(size)
+    return kept
+
+
 def launch(kernel: Any, numbers: Sequence[int | Tensor | None], *options: float) -> None:
     """Run a kernel in this thread, with addresses in place of tensors, 0 for None."""
     values = array("q", [x.data_ptr() if isinstance(x, Tensor) else x or 0 for x in numbers])

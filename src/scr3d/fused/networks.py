@@ -42,7 +42,7 @@ def encode(stages: Iterable[tuple[nn.Sequential, bool]], head: nn.Sequential, im
     maps, activation = image, Activation()
     for stage, pools in stages:
         (maps,) = layer(maps, activation, [_convolution(Kind.HALVING, stage[0])])
-        image = F.avg_pool2d(image, 2) if pools else image
+        image = halved(image) if pools else image
         activation = activation_of(stage, image if pools else None)
     (maps,) = layer(maps, activation, [Convolution(Kind.NONE)])
     values = maps.permute(0, 2, 3, 1).flatten(1)  # as the maps lie in memory
@@ -52,6 +52,14 @@ def encode(stages: Iterable[tuple[nn.Sequential, bool]], head: nn.Sequential, im
         else:
             values = module(values)
     return values
+
+
+def halved(image: Tensor) -> Tensor:
+    """Means of 2x2 pixels, as `F.avg_pool2d` but for rounding, which takes three times as long for so few channels."""
+    batch, channels, height, width = image.shape
+    rows = image.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2 * channels)
+    pairs = rows[:, :, 0] + rows[:, :, 1]
+    return ((pairs[..., :channels] + pairs[..., channels:]) / 4).permute(0, 3, 1, 2)
 
 
 def decode(
