@@ -84,7 +84,7 @@ def test_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "image size 64 x 64 pixels" in text
     assert f"fingerprint {json.loads(SHIPPED.read_text())['provenance']['data']}" in text
     assert f"images seen {json.loads(SHIPPED.read_text())['provenance']['images_seen']:,}" in text
-    assert "smoothness 0.1 (not 12)" in text
+    assert "smoothness 2 (not 12)" in text
     assert f"mad deg {json.loads(SHIPPED.read_text())['provenance']['validation']['mad_deg']:.5g}" in text
     assert arrows(tmp_path) == {"A-D", "A-L", "A-V", "D-L", "D-V", "L-V"}
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")

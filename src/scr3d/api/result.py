@@ -41,7 +41,7 @@ class PhotoReconstruction:
         >>> import scr3d
         >>> result = scr3d.load().reconstruct("examples/head-01.png")
         >>> result
-        PhotoReconstruction(name='head-01.png', yaw_deg=10, pitch_deg=-7, roll_deg=1)
+        PhotoReconstruction(name='head-01.png', yaw_deg=10, pitch_deg=-8, roll_deg=1)
         >>> tuple(result.depth.shape), tuple(result.relight(x=0.8).shape)
         ((64, 64), (3, 256, 256))
     """
