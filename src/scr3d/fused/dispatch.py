@@ -69,7 +69,7 @@ def launch(kernel: Any, numbers: Sequence[int | Tensor | None], *options: float)
 
 
 def _command(kernel: Any, options: tuple[float, ...]) -> Any:
-    """This thread's recorded launch of a kernel, which takes a tenth of the time of a new one."""
+    """This thread's recorded launch of a kernel, which costs far less than a new one."""
     commands = _STATE.__dict__.setdefault("commands", {})
     found = commands.get((kernel, options))
     if found is None:

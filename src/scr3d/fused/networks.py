@@ -55,7 +55,7 @@ def encode(stages: Iterable[tuple[nn.Sequential, bool]], head: nn.Sequential, im
 
 
 def halved(image: Tensor) -> Tensor:
-    """Means of 2x2 pixels, as `F.avg_pool2d` but for rounding, which takes three times as long for so few channels."""
+    """Means of 2x2 pixels, as `F.avg_pool2d` but for rounding, which is slow for so few channels."""
     batch, channels, height, width = image.shape
     rows = image.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2 * channels)
     pairs = rows[:, :, 0] + rows[:, :, 1]

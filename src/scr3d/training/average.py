@@ -19,8 +19,8 @@ def average_weight(decay: float, count: int) -> float:
 class RunningAverage(Generic[Model]):
     """A copy of a model whose weights follow the model's: exponentially, faster at the start; buffers are copied.
 
-    `torch.optim.swa_utils.AveragedModel` does the same, and looks for all parameters in every step, which takes a few
-    per cent of a small network's step.
+    `torch.optim.swa_utils.AveragedModel` does the same, and looks for all parameters in every step, which a small
+    network's step feels.
 
     Attributes:
         module: the copy.

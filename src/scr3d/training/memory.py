@@ -84,7 +84,11 @@ def foreseen(trainer: Trainer) -> str | None:
     """
     free = free_bytes(trainer.fabric.device)
     size, images = trainer.config.model.size, trainer.config.optimiser.batch_size
-    if free is None or size**2 * images * PER_PIXEL_BYTES * (1 + 2 * steps_held(trainer)) < free:
+    held = steps_held(trainer)
+    copies = 4 + OUTER_WEIGHTS + HELD_WEIGHTS * held
+    weights = sum(parameter.nbytes for parameter in trainer.model.parameters())
+    rough = size**2 * images * PER_PIXEL_BYTES * (1 + 2 * held) + weights * copies
+    if free is None or rough < free:
         return None
     need = step_need(trainer)
     if need.of(images) < free:
