@@ -113,12 +113,16 @@ def test_derivatives_of_derivatives_of_a_view() -> None:
         assert (value - expected).norm() <= 1e-3 * expected.norm()
 
 
-@pytest.mark.parametrize(("loss", "channels"), [(photometric_loss, 3), (perceptual_loss, 128), (perceptual_loss, 11)])
-def test_losses(loss, channels: int) -> None:
+@pytest.mark.parametrize("width", [8, 7])
+@pytest.mark.parametrize(
+    ("loss", "channels"), [(photometric_loss, 3), (perceptual_loss, 3), (perceptual_loss, 128), (perceptual_loss, 11)]
+)
+def test_losses(loss, channels: int, width: int) -> None:
     draw = torch.Generator().manual_seed(5)
-    reconstruction = torch.randn(2, channels, 6, 8, generator=draw).requires_grad_()
-    target = torch.randn(2, channels, 6, 8, generator=draw)
-    sigma = (0.05 + torch.rand(2, 6, 8, generator=draw)).requires_grad_()
+    reconstruction = torch.randn(3, channels, 5, width, generator=draw).requires_grad_()
+    target = torch.randn(3, channels, 5, width, generator=draw)
+    target[0, 1] = reconstruction.detach()[0, 1]
+    sigma = (0.05 + torch.rand(3, 5, width, generator=draw)).requires_grad_()
     found = loss(reconstruction, target, sigma)
     assert "Loss" in type(found.grad_fn).__name__
     gradients = torch.autograd.grad(3 * found, [reconstruction, sigma])
