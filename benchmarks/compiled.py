@@ -3,7 +3,7 @@
     python benchmarks/compiled.py [--size 64] [--batch 32] [--threads 1] [--repeats 8] [--out FILE]
 
 Forward and backward pass of networks, losses and shading, all in turns. It needs a C++ compiler. `compiling_s` is the
-first call with an empty cache on disk, `again_s` the first call after all that is in memory was forgotten, with that cache.
+first call with an empty cache on disk, `again_s` the first call with that cache, after all in memory was forgotten.
 """
 
 from __future__ import annotations

@@ -135,6 +135,21 @@ def fused(report: Report) -> str:
     return table("what | fused, ms | PyTorch, ms | times as fast | by processor time", rows)
 
 
+def compiled(report: Report) -> str:
+    """torch.compile between PyTorch and the kernels."""
+    rows = [
+        [
+            name,
+            *(ms(found[way]) for way in ("plain", "compiled", "fused")),
+            *(f"{found[ratio]:.2f}" for ratio in ("compiled_against_plain", "fused_against_plain")),
+            *(number(found[time]) for time in ("compiling_s", "again_s")),
+        ]
+        for name, found in report["results"]["pieces"].items()
+    ]
+    head = "what | PyTorch, ms | compiled, ms | fused, ms | compiled, times as fast | fused, times as fast"
+    return table(f"{head} | compiling, s | again, s", rows)
+
+
 def against_commit(report: Report) -> str:
     """Present step against an earlier one."""
     results = report["results"]
@@ -397,6 +412,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "parts": ("step", parts),
     "against commit": ("against_commit", against_commit),
     "fused": ("fused", fused),
+    "compiled": ("compiled", compiled),
     "bilevel": ("bilevel", bilevel),
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),
