@@ -25,10 +25,13 @@ from scr3d.training.trainer import Trainer
 FORMS: dict[str, GraphConfig | None] = {
     "plain": None,
     "joint": GraphConfig(graph_learning="joint"),
-    "first order, 1 inner step": GraphConfig(first_order=True),
-    "exact, 1 inner step": GraphConfig(),
-    "exact, 2 inner steps": GraphConfig(inner_steps=2),
-    "exact, 5 inner steps": GraphConfig(inner_steps=5),
+    "first order, 1 inner step": GraphConfig(graph_gradient="first-order"),
+    "differences, 1 inner step": GraphConfig(),
+    "differences, 2 inner steps": GraphConfig(inner_steps=2),
+    "differences, 5 inner steps": GraphConfig(inner_steps=5),
+    "autograd, 1 inner step": GraphConfig(graph_gradient="autograd"),
+    "autograd, 2 inner steps": GraphConfig(graph_gradient="autograd", inner_steps=2),
+    "autograd, 5 inner steps": GraphConfig(graph_gradient="autograd", inner_steps=5),
 }
 
 

@@ -64,8 +64,10 @@ def test_versions_that_there_are_not_are_refused(tmp_path: Path, version: object
         load_model(folder)
 
 
-def test_a_run_of_this_version_goes_on_and_an_older_one_is_refused() -> None:
-    assert run_file.read_run_file(OLD / "run-2" / run_file.NAME).data == Path("heads")
+def test_runs_of_this_version_and_the_last_go_on_and_an_older_one_is_refused() -> None:
+    assert run_file.read_run_file(OLD / "run-3" / run_file.NAME).graph.graph_gradient == "differences"
+    before = run_file.read_run_file(OLD / "run-2" / run_file.NAME)
+    assert (before.data, before.graph.graph_gradient) == (Path("heads"), "autograd")
     with pytest.raises(ConfigError, match=r"plain_steps.*run of version 1 cannot go on.*best/ and last/") as error:
         run_file.read_run_file(OLD / "run-1" / run_file.NAME)
     assert "\n" not in str(error.value)

@@ -25,6 +25,7 @@ from scr3d.benchmark.run import recorded, resolve, same_options
 from scr3d.benchmark.runner import left_to_do
 from scr3d.causal.kinds import StructureKind
 from scr3d.errors import ConfigError, DataError
+from scr3d.models import ModelConfig
 from scr3d.training.config import TrainConfig
 
 
@@ -170,7 +171,7 @@ def test_a_result_of_other_options_is_refused(tmp_path) -> None:
 
 
 def test_an_option_younger_than_a_result_stands_for_its_default(tmp_path) -> None:
-    wanted = recorded(TrainConfig(tmp_path, tmp_path))
+    wanted = recorded(TrainConfig(tmp_path, tmp_path, model=ModelConfig(structure=StructureKind.GENERIC)))
     older = json.loads(json.dumps(wanted))
     del older["mirror"], older["graph"]["plain_steps"]
     assert same_options(older, wanted)
@@ -178,6 +179,21 @@ def test_an_option_younger_than_a_result_stands_for_its_default(tmp_path) -> Non
     assert not same_options(older, wanted | {"graph": wanted["graph"] | {"plain_steps": 3}})
     assert not same_options(older, wanted | {"seed": 1})
     assert not same_options(older | {"forgotten": 1}, wanted)
+
+
+def test_a_result_that_calls_an_option_by_its_older_name(tmp_path) -> None:
+    def with_graph(structure: StructureKind, **graph: object) -> dict:
+        wanted = json.loads(
+            json.dumps(recorded(TrainConfig(tmp_path, tmp_path, model=ModelConfig(structure=structure))))
+        )
+        return wanted | {"graph": {**wanted["graph"], **graph}}
+
+    for structure, matters in ((StructureKind.GENERIC, True), (StructureKind.INDEPENDENT, False)):
+        older = with_graph(structure, first_order=False)
+        del older["graph"]["graph_gradient"]
+        assert same_options(older, with_graph(structure, graph_gradient="autograd"))
+        assert same_options(older, with_graph(structure, graph_gradient="differences")) is not matters
+        assert same_options(older, with_graph(structure, graph_gradient="autograd", plain_steps=3)) is not matters
 
 
 def test_damaged_and_mixed_results_are_refused(tmp_path) -> None:

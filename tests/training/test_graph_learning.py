@@ -137,10 +137,10 @@ class OuterProblem:
             }
 
     def solve(
-        self, change: torch.Tensor | None = None, first_order: bool = False, rate: float = 3e-3
+        self, change: torch.Tensor | None = None, gradient: str = "autograd", rate: float = 3e-3
     ) -> tuple[float, torch.Tensor]:
         """Held-out loss after two inner steps, and its gradient with respect to the graph, moved by `change`."""
-        self.learner.config = replace(self.learner.config, first_order=first_order)
+        self.learner.config = replace(self.learner.config, graph_gradient=gradient)
         free = self.learner.structure.free
         before = free.detach().clone()
         with torch.no_grad():
@@ -158,14 +158,14 @@ class OuterProblem:
         return float(found.held_out), found.gradients[0]
 
 
-def test_exact_and_first_order_hypergradients_agree_for_small_steps_and_differ_for_large(
+def test_autograd_and_first_order_hypergradients_agree_for_small_steps_and_differ_for_large(
     heads: Path, tmp_path: Path
 ) -> None:
     problem = OuterProblem(heads, tmp_path)
     below = Order.parse("ADLV").mask() > 0
     apart = []
     for rate in (1e-7, 1e-6, 3e-3):
-        exact, approximate = problem.solve(rate=rate)[1], problem.solve(first_order=True, rate=rate)[1]
+        exact, approximate = problem.solve(rate=rate)[1], problem.solve(gradient="first-order", rate=rate)[1]
         assert (exact[~below] == 0).all()
         assert (exact[below] != 0).all()
         apart.append(float((exact - approximate).norm() / approximate.norm()))
@@ -175,7 +175,7 @@ def test_exact_and_first_order_hypergradients_agree_for_small_steps_and_differ_f
     assert apart[2] > 0.05
 
 
-def test_the_hypergradient_of_the_model_against_finite_differences(heads: Path, tmp_path: Path) -> None:
+def test_the_hypergradient_of_the_model_by_autograd_against_finite_differences(heads: Path, tmp_path: Path) -> None:
     """The whole chain: mixing, decoders, renderer, losses, two steps of Adam, and the loss on other images.
 
     The held-out loss is smooth in the graph but for jumps of about 1e-4, where the gradient of an inner step jumps: a

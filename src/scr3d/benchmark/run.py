@@ -33,7 +33,7 @@ from scr3d.search.config import ScoreKind, SearchConfig, Strategy
 from scr3d.search.objective import score_images
 from scr3d.serialization import to_json
 from scr3d.training.collapse import find_collapse
-from scr3d.training.config import GraphConfig, TrainConfig, recipe_defaults
+from scr3d.training.config import GraphConfig, TrainConfig, in_todays_words, recipe_defaults
 from scr3d.training.trainer import Trainer
 from scr3d.training.validation import TrueComparison, evaluation_batches, validate
 
@@ -168,16 +168,22 @@ def recorded(training: TrainConfig) -> dict[str, Any]:
     return record
 
 
-def same_options(found: dict[str, Any], wanted: dict[str, Any], usual: dict[str, Any] | None = None) -> bool:
-    """Whether a recorded configuration is the wanted one.
+def same_options(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a recorded configuration is the wanted one, in all that matters to its structure.
 
     An option that a record does not have is younger than it; the record then stands for its default.
     """
-    usual = recorded(TrainConfig(Path(), Path())) if usual is None else usual
+    found, usual = in_todays_words(found), recorded(TrainConfig(Path(), Path()))
+    if wanted["model"]["structure"] != StructureKind.GENERIC:
+        found, wanted = ({**options, "graph": usual["graph"]} for options in (found, wanted))
+    return _same(found, wanted, usual)
+
+
+def _same(found: dict[str, Any], wanted: dict[str, Any], usual: dict[str, Any]) -> bool:
     if not found.keys() <= wanted.keys():
         return False
     return all(
-        same_options(found[name], value, usual[name])
+        _same(found[name], value, usual[name])
         if isinstance(value, dict) and name in found
         else found.get(name, usual[name]) == value
         for name, value in wanted.items()

@@ -42,12 +42,14 @@ class GraphConfig:
     graph_learning: Literal["bilevel", "joint"] = "bilevel"
     """bilevel: on held-out images, through the steps of the weights; joint: on the training loss."""
     inner_steps: int = 1
-    """Steps of the weights between two steps of the graph, differentiated exactly; 1 to 5."""
+    """Steps of the weights between two steps of the graph, differentiated; 1 to 5."""
     plain_steps: int = 0
     """Plain steps of the weights after every step of the graph, not differentiated: the graph learns from less, and
     costs less."""
-    first_order: bool = False
-    """Treat the weights as constants in a step of the graph: cheaper, and blind to what they learn under it."""
+    graph_gradient: Literal["differences", "autograd", "first-order"] = "differences"
+    """How the graph's gradient goes through the inner steps: by differences of their gradients; by differentiating
+    them a second time, which misses what lies in the kinks of the losses; or not at all, as if the weights were
+    constants."""
     graph_reach: float = 3.0
     """How far an entry of the graph can move during the run; its learning rate is this over its number of steps."""
     dag_penalty: PenaltyKind = PenaltyKind.POLYNOMIAL
@@ -200,6 +202,16 @@ def recipe_defaults(name: str) -> tuple[ModelConfig, Recipe, OptimiserConfig]:
 def comparable(config: TrainConfig) -> dict[str, Any]:
     """The options that a resumed run must share with the interrupted one."""
     return to_json(replace(config, out=Path(), data=Path(), device="", threads=0, keep_going=False))
+
+
+def in_todays_words(record: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as JSON with options that have another name today under that name."""
+    graph = record.get("graph")
+    if isinstance(graph, dict) and "first_order" in graph:
+        others = {name: value for name, value in graph.items() if name != "first_order"}
+        way = "first-order" if graph["first_order"] else "autograd"
+        return record | {"graph": others | {"graph_gradient": way}}
+    return record
 
 
 def different_options(found: dict[str, Any], wanted: dict[str, Any]) -> str:

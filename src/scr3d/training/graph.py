@@ -29,6 +29,7 @@ from scr3d.fused.dispatch import plain
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.processes import ALONE, Group
 from scr3d.training.config import GraphConfig, TrainConfig
+from scr3d.training.differences import pull_back
 from scr3d.training.objective import Whole
 from scr3d.training.unroll import AdamRule, AdamState, unroll
 
@@ -155,9 +156,11 @@ class GraphLearner:
     ) -> tuple[OuterStep, AdamState]:
         """Gradient of the outer problem, and the weights after the inner steps; nothing changes. See `outer_step`."""
         graph = {STRUCTURE_PREFIX + name: value for name, value in self.structure.named_parameters()}
-
+        parameters = list(graph.values())
+        by = self.config.graph_gradient
         # Inner steps are differentiated a second time, which the fused kernels are not made for.
-        twice = not self.config.first_order
+        twice = by == "autograd"
+        batches = [inner_batch(number) for number in range(len(rates))]
 
         def call(weights: dict[str, Tensor], images: tuple[Whole | Batch, int], held_out: bool) -> Tensor:
             whole = images[0] if isinstance(images[0], Whole) else Whole(images[0])
@@ -166,24 +169,40 @@ class GraphLearner:
                 result: tuple[Tensor, Any] = functional_call(objective, named, (whole, images[1], held_out))
             return whole.weighted(result[0])
 
-        after, losses, norms = unroll(
-            lambda weights, number: call(weights, inner_batch(number), False),
-            self.weights_and_moments(optimiser),
-            self.rule,
-            rates,
-            self.config.first_order,
-            self.group.sum_all,
-        )
-        held_out = call(after.weights, outer_batch, True)
+        def gradient(weights: dict[str, Tensor], number: int) -> tuple[Tensor, dict[str, Tensor]]:
+            tracked = _tracked(weights)
+            value = call(tracked, batches[number], False)
+            found = torch.autograd.grad(value, list(tracked.values()), create_graph=twice, allow_unused=True)
+            return value, self._joined(tracked, found)
+
+        def slopes(weights: dict[str, Tensor], number: int, of_weights: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+            tracked = _tracked(weights) if of_weights else {}
+            value = call(weights | tracked, batches[number], False)
+            found = torch.autograd.grad(value, [*parameters, *tracked.values()], allow_unused=True)
+            return list(found[: len(graph)]), self._joined(tracked, found[len(graph) :])
+
+        states, gradients, losses, norms = unroll(gradient, self.weights_and_moments(optimiser), self.rule, rates)
+        after = _tracked(states[-1].weights)
+        held_out = call(after, outer_batch, True)
         penalty = self.penalty()
         # Every process has the same penalty: each counts its share of it.
         weighted = self.penalty_weight(step) * penalty / self.group.size
-        gradients = torch.autograd.grad(held_out + weighted, list(graph.values()))
-        joined = self.group.sum_all([gradient.detach() for gradient in gradients])
+        sources = list(after.values()) if by == "differences" else []
+        found = torch.autograd.grad(held_out + weighted, [*parameters, *sources], allow_unused=True)
+        terms = [list(found[: len(graph)])]
+        if by == "differences":
+            terms += pull_back(slopes, states, gradients, self.rule, rates, self._joined(after, found[len(graph) :]))
+        summed = [torch.stack([value.detach() for value in same]).sum(0) for same in zip(*terms, strict=True)]
+        joined = self.group.sum_all(summed)
         *losses, held_out = self.group.sum_all([*losses, held_out.detach()])
         outer = held_out + self.group.size * weighted.detach()
         finite = all(bool(torch.isfinite(x).all()) for x in (*losses, *norms, outer, *joined))
-        return OuterStep(joined, losses, norms, held_out, penalty.detach(), finite), after
+        return OuterStep(joined, losses, norms, held_out, penalty.detach(), finite), states[-1]
+
+    def _joined(self, named: dict[str, Tensor], found: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """The gradients that there are, by name, of the whole batch."""
+        there = {name: value for name, value in zip(named, found, strict=True) if value is not None}
+        return dict(zip(there, self.group.sum_all(list(there.values())), strict=True))
 
     def weights_and_moments(self, optimiser: torch.optim.Optimizer) -> AdamState:
         """The optimiser's state as the start of the inner problem."""
@@ -242,3 +261,8 @@ class GraphLearner:
     def write(self, folder: Path) -> None:
         """Write graph.json."""
         write_json(folder / "graph.json", self.record())
+
+
+def _tracked(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values, each of which a gradient can be asked for."""
+    return {name: w if w.requires_grad else w.detach().requires_grad_() for name, w in weights.items()}

@@ -74,7 +74,7 @@ def learns_graph(trainer: Trainer) -> bool:
 def steps_held(trainer: Trainer) -> int:
     """How many inner steps are kept for a derivative."""
     graph = trainer.config.graph
-    return graph.inner_steps if learns_graph(trainer) and not graph.first_order else 0
+    return graph.inner_steps if learns_graph(trainer) and graph.graph_gradient == "autograd" else 0
 
 
 def foreseen(trainer: Trainer) -> str | None:

@@ -8,13 +8,13 @@ from typing import Any
 from scr3d.errors import ConfigError
 from scr3d.files import MALFORMED, read_json, write_json
 from scr3d.serialization import from_json, to_json
-from scr3d.training.config import TrainConfig, comparable, different_options
+from scr3d.training.config import TrainConfig, comparable, different_options, in_todays_words
 
 NAME = "config.json"
 FORMAT = "scr3d-run"
-VERSION = 2
+VERSION = 3
 """Of the options of a run; whoever adds a field to them adds one to this, since an unfinished run of an older program
-cannot go on as if it had been meant."""
+cannot go on as if it had been meant. `in_todays_words` knows what an older version's options are called today."""
 
 
 def write_run_file(config: TrainConfig) -> None:
@@ -54,7 +54,7 @@ def read_run_file(path: Path) -> TrainConfig:
     if kind != FORMAT or version not in range(1, VERSION + 1):
         raise ConfigError(f"{path} is of format {kind} {version}, this program reads {FORMAT} 1 to {VERSION}")
     try:
-        return from_json(TrainConfig, record, str(path))
+        return from_json(TrainConfig, in_todays_words(record), str(path))
     except ConfigError as error:
         if version == VERSION:
             raise

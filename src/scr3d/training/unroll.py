@@ -42,44 +42,34 @@ class AdamState:
     count: int
 
 
+Gradient = Callable[[dict[str, Tensor], int], tuple[Float[Tensor, ""], dict[str, Tensor]]]
+"""Loss of some weights in a step, from 0, and its gradient with respect to those of them that it depends on."""
+
+
 def unroll(
-    loss: Callable[[dict[str, Tensor], int], Float[Tensor, ""]],
-    state: AdamState,
-    rule: AdamRule,
-    rates: Sequence[float],
-    first_order: bool = False,
-    join: Callable[[list[Tensor]], list[Tensor]] = list,
-) -> tuple[AdamState, list[Tensor], list[Tensor]]:
-    """Take steps of Adam that can be differentiated with respect to whatever the loss depends on.
+    gradient: Gradient, state: AdamState, rule: AdamRule, rates: Sequence[float]
+) -> tuple[list[AdamState], list[dict[str, Tensor]], list[Tensor], list[Tensor]]:
+    """Take steps of Adam, through which a gradient flows as far as `gradient` lets it.
 
     Args:
-        loss: of the weights and the number of the step, from 0.
-        state: where to start; its weights need no gradient.
+        gradient: of the loss of a step.
+        state: where to start.
         rule: the optimiser.
         rates: learning rate of every step.
-        first_order: treat the steps as constants: the result then carries no gradient.
-        join: makes the gradients of a part of a batch those of the whole, differentiably.
 
     Returns:
-        The state after the steps, the losses, and the norms of the gradients before clipping.
+        The states before and after the steps, one more than there are steps; the gradients; the losses; and the norms
+        of the gradients before clipping.
     """
-    weights = {name: value if value.requires_grad else value.requires_grad_() for name, value in state.weights.items()}
-    state = AdamState(weights, state.mean, state.square, state.count)
-    losses, norms = [], []
+    states, gradients, losses, norms = [state], [], [], []
     for number, rate in enumerate(rates):
-        value = loss(state.weights, number)
-        gradients = torch.autograd.grad(
-            value, list(state.weights.values()), create_graph=not first_order, allow_unused=True
-        )
-        names = [name for name, gradient in zip(state.weights, gradients, strict=True) if gradient is not None]
-        found = dict(zip(names, join([gradient for gradient in gradients if gradient is not None]), strict=True))
-        state, norm = adam_step(state, found, rule, rate)
-        if first_order:
-            detached = {name: w.detach().requires_grad_() for name, w in state.weights.items()}
-            state = AdamState(detached, state.mean, state.square, state.count)
+        value, found = gradient(states[-1].weights, number)
+        after, norm = adam_step(states[-1], found, rule, rate)
+        states.append(after)
+        gradients.append(found)
         losses.append(value.detach())
         norms.append(norm.detach())
-    return state, losses, norms
+    return states, gradients, losses, norms
 
 
 def adam_step(
