@@ -2,7 +2,8 @@
 
     python benchmarks/step_memory.py [--cells compact-32-dense-64 ...] [--out FILE]
 
-A cell is network, image size, structure, batch and, for `generic`, the number of inner steps (1 unless given).
+A cell is network, image size, structure, batch and, for a learned graph (`generic`, or `autograd` for one whose inner
+steps are differentiated a second time), the number of inner steps (1 unless given).
 `foreseen_mib` is `scr3d.training.memory.step_need`, measured with small batches; `peak_mib` is what a step of the whole
 batch holds at most beyond what was there before, as torch's profiler of memory counts on the CPU, or torch's allocator
 on CUDA; `ratio` is the first over the second.
@@ -31,6 +32,11 @@ CELLS = (
     "compact-32-generic-16-2",
     "compact-32-generic-64-2",
     "compact-64-generic-16",
+    "compact-32-autograd-16",
+    "compact-32-autograd-64",
+    "compact-32-autograd-16-2",
+    "compact-32-autograd-64-2",
+    "compact-64-autograd-16",
     "reference-32-dense-32",
 )
 
@@ -45,7 +51,9 @@ def main() -> None:
         for cell in arguments.cells:
             preset, size, structure, batch, *inner = cell.split("-")
             data = make_data(Path(folder) / cell, int(size), int(batch))
-            model, graph = model_config(preset, int(size), structure), GraphConfig(inner_steps=int(*inner or [1]))
+            twice = structure == "autograd"
+            model = model_config(preset, int(size), "generic" if twice else structure)
+            graph = GraphConfig(inner_steps=int(*inner or [1]), graph_gradient="autograd" if twice else "differences")
             out = Path(folder) / f"run-{cell}"
             made = trainer(data, out, model, int(batch), arguments.threads, arguments.device, graph=graph)
             made.train_step()  # the optimiser's state is there from the first step on

@@ -20,7 +20,14 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGES = tuple(
     ROOT / "docs" / name
-    for name in ("performance.md", "performance-reconstruction.md", "growth.md", "renderer-peers.md", "endurance.md")
+    for name in (
+        "performance.md",
+        "performance-reconstruction.md",
+        "growth.md",
+        "renderer-peers.md",
+        "endurance.md",
+        "structures.md",
+    )
 )
 RESULTS = ROOT / "results" / "benchmarks"
 MARK = re.compile(r"(<!-- table: (?P<name>[^>]*) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -179,6 +186,19 @@ def bilevel(report: Report) -> str:
         for name, found in report["results"].items()
     ]
     return table("form | ms of a training step | against plain | memory, MiB", rows)
+
+
+def hypergradient(report: Report) -> str:
+    """Foretold against measured slopes."""
+    rows = []
+    for place, by_steps in report["results"].items():
+        for steps, found in by_steps.items():
+            ways = [found[way] for way in ("first-order", "autograd", "differences")]
+            values = [f"{way['error']:.2f} / {way['correlation']:.2f}" for way in ways]
+            times = [number(way["ms"]) for way in ways]
+            rows.append([place.removeprefix("after ").removesuffix(" images"), steps.split()[-1], *values, *times])
+    head = "images seen | inner steps | first-order, error / correlation | autograd | differences"
+    return table(f"{head} | first-order, ms | autograd, ms | differences, ms", rows)
 
 
 def generator(report: Report) -> str:
@@ -413,6 +433,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "against commit": ("against_commit", against_commit),
     "fused": ("fused", fused),
     "compiled": ("compiled", compiled),
+    "hypergradient": ("hypergradient", hypergradient),
     "bilevel": ("bilevel", bilevel),
     "renderer": ("renderer", renderer),
     "generator": ("generator", generator),

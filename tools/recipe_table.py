@@ -136,6 +136,10 @@ TRIALS = {
         "q37, 48,000 more images with shape penalty 100 and smoothness 2, falling rate from 4e-4",
         "hardly any; shipped",
     ),
+    "q41": (
+        "128x128, grown from q40, 64,000 images of 14,000 plain and as many photo-like heads, falling rate from 4e-4",
+        "sharper pictures, the shape is a little worse than the grown one's (docs/photos.md)",
+    ),
 }
 
 

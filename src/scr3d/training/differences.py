@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from scr3d.training.unroll import AdamRule, AdamState, adam_step
+from scr3d.training.unroll import CLIP_EPS, AdamRule, AdamState, adam_step, clipping
 
 REACH = 0.1
 """Length of the change of the weights to either side, against that of the step that they took there."""
@@ -62,7 +63,7 @@ def pull_back(
     later = AdamState(last, {}, {}, 0)
     for number in reversed(range(len(rates))):
         before, after = states[number], states[number + 1]
-        along, later = _through_adam(before, gradients[number], rule, rates[number], later)
+        along, later = _through_adam(before, gradients[number], rule, rates[number], later, number > 0)
         step = _norm([after.weights[name] - before.weights[name] for name in along])
         share = REACH * step / _norm(list(along.values()))
         if not 0 < share < math.inf:  # nothing has moved, or nothing depends on it
@@ -78,32 +79,37 @@ def pull_back(
 
 
 def _through_adam(
-    before: AdamState, gradients: dict[str, Tensor], rule: AdamRule, rate: float, later: AdamState
+    before: AdamState, gradients: dict[str, Tensor], rule: AdamRule, rate: float, later: AdamState, state_too: bool
 ) -> tuple[dict[str, Tensor], AdamState]:
     """Gradients with respect to what went into a step, from those with respect to weights and moments after it.
 
-    A weight that the step left as it was keeps its gradient.
+    A weight that the step left as it was keeps its gradient. One weight after another is taken, but for clipping.
 
     Returns:
-        Gradient with respect to the gradient, and to the state before.
+        Gradient with respect to the gradient, and, with `state_too`, to the state before.
     """
-    raw = {name: value.detach().requires_grad_() for name, value in gradients.items()}
-    own = {kind: {name: getattr(before, kind)[name].detach().requires_grad_() for name in raw} for kind in KINDS}
-    after, _ = adam_step(AdamState(**own, count=before.count), raw, rule, rate)
-    given = {(kind, name): value for kind in KINDS for name, value in getattr(later, kind).items() if name in raw}
-    if not given:
-        return {}, later
-    found = torch.autograd.grad(
-        [getattr(after, kind)[name] for kind, name in given],
-        [*raw.values(), *(value for kind in KINDS for value in own[kind].values())],
-        list(given.values()),
-        materialize_grads=True,
-    )
-    parts = [found[start : start + len(raw)] for start in range(0, len(found), len(raw))]
-    along, *by_state = (dict(zip(raw, part, strict=True)) for part in parts)
-    kept = ({name: value for name, value in getattr(later, kind).items() if name not in raw} for kind in KINDS)
-    weights, mean, square = (old | new for old, new in zip(kept, by_state, strict=True))
-    return along, AdamState(weights, mean, square, before.count)
+    norm, shrink = clipping(gradients, rule)
+    kept = [{name: value for name, value in getattr(later, kind).items() if name not in gradients} for kind in KINDS]
+    along, earlier = {}, AdamState(kept[0], kept[1], kept[2], before.count)
+    for name, gradient in gradients.items():
+        given = {kind: getattr(later, kind)[name] for kind in KINDS if name in getattr(later, kind)}
+        if not given:
+            continue
+        own = [(gradient * shrink).requires_grad_()]
+        own += [getattr(before, kind)[name].detach().requires_grad_(state_too) for kind in KINDS]
+        state = AdamState({name: own[1]}, {name: own[2]}, {name: own[3]}, before.count)
+        after, _ = adam_step(state, {name: own[0]}, replace(rule, clip=0.0), rate)
+        results = [getattr(after, kind)[name] for kind in given]
+        inputs = own if state_too else own[:1]
+        found = torch.autograd.grad(results, inputs, list(given.values()), materialize_grads=True)
+        along[name] = found[0]
+        for kind, value in zip(KINDS, found[1:], strict=False):
+            getattr(earlier, kind)[name] = value
+    if along and shrink < 1:  # it depends on every gradient
+        owed = torch.stack([(value * gradients[name]).sum() for name, value in along.items()]).sum()
+        turn = -rule.clip / (norm + CLIP_EPS).square() * owed / norm
+        along = {name: shrink * along.get(name, 0.0) + turn * gradient for name, gradient in gradients.items()}
+    return along, earlier
 
 
 def _moved(weights: dict[str, Tensor], along: dict[str, Tensor], share: Tensor) -> dict[str, Tensor]:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from scr3d.training.trainer import Trainer
 
 HELD_PER_IMAGE = 1.76
-"""Memory that an inner step keeps for the derivative of a graph, in steps without fused kernels
-(results/benchmarks/step_memory.json)."""
-HELD_WEIGHTS = 6.2
-"""What an inner step keeps whatever the batch, in copies of the weights, likewise."""
+"""Memory that an inner step keeps to be differentiated again, in steps without fused kernels
+(results/benchmarks/step_memory.json, like the others here)."""
+HELD_WEIGHTS = 7.3
+"""What it keeps whatever the batch, in copies of the weights."""
+KEPT_WEIGHTS = 4.9
+"""Likewise where inner steps are not differentiated: gradient and state."""
 OUTER_WEIGHTS = 3.0
-"""Likewise what the step of a graph needs beside its inner steps."""
+"""What the step of a graph needs beside its inner steps, in copies of the weights."""
+ENDS_WEIGHTS = 2.2
+"""What it needs beyond that where differences of gradients of the weights are taken, by way of several inner steps."""
 PER_PIXEL_BYTES = 16_000
 """More than any network here takes for an image's pixel: what stays below with it need not be measured."""
 
@@ -61,7 +65,7 @@ def step_need(trainer: Trainer) -> Need:
     held = steps_held(trainer)
     # Inner steps that are kept to be differentiated are computed without the fused kernels.
     kept = measure_need(work_in_pytorch, device).image_bytes * HELD_PER_IMAGE * held if held else 0.0
-    more_weights = weights * (OUTER_WEIGHTS + HELD_WEIGHTS * held)
+    more_weights = weights * graph_weights(trainer)
     return Need(need.fixed_bytes + more_weights, need.image_bytes + kept)
 
 
@@ -72,9 +76,17 @@ def learns_graph(trainer: Trainer) -> bool:
 
 
 def steps_held(trainer: Trainer) -> int:
-    """How many inner steps are kept for a derivative."""
+    """How many inner steps are kept to be differentiated again."""
     graph = trainer.config.graph
     return graph.inner_steps if learns_graph(trainer) and graph.graph_gradient == "autograd" else 0
+
+
+def graph_weights(trainer: Trainer) -> float:
+    """What a step of the graph keeps whatever the batch, in copies of the weights."""
+    graph = trainer.config.graph
+    if steps_held(trainer):
+        return OUTER_WEIGHTS + HELD_WEIGHTS * graph.inner_steps
+    return OUTER_WEIGHTS + KEPT_WEIGHTS * graph.inner_steps + (ENDS_WEIGHTS if graph.inner_steps > 1 else 0)
 
 
 def foreseen(trainer: Trainer) -> str | None:
@@ -85,7 +97,7 @@ def foreseen(trainer: Trainer) -> str | None:
     free = free_bytes(trainer.fabric.device)
     size, images = trainer.config.model.size, trainer.config.optimiser.batch_size
     held = steps_held(trainer)
-    copies = 4 + OUTER_WEIGHTS + HELD_WEIGHTS * held
+    copies = 4 + (graph_weights(trainer) if learns_graph(trainer) else 0)
     weights = sum(parameter.nbytes for parameter in trainer.model.parameters())
     rough = size**2 * images * PER_PIXEL_BYTES * (1 + 2 * held) + weights * copies
     if free is None or rough < free:

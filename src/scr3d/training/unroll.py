@@ -79,9 +79,8 @@ def adam_step(
 
     Where the second moment is zero the step is zero, and so is its derivative: the square root has none there.
     """
-    norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+    norm, shrink = clipping(gradients, rule)
     if rule.clip > 0:
-        shrink = (rule.clip / (norm + CLIP_EPS)).clamp(max=1.0)
         gradients = {name: gradient * shrink for name, gradient in gradients.items()}
     count = state.count + 1
     correction1, correction2 = 1 - rule.beta1**count, 1 - rule.beta2**count
@@ -95,3 +94,9 @@ def adam_step(
         root = torch.where(positive, root, torch.zeros_like(root))
         weights[name] = weights[name] - rate / correction1 * mean[name] / (root / math.sqrt(correction2) + rule.eps)
     return AdamState(weights, mean, square, count), norm
+
+
+def clipping(gradients: dict[str, Tensor], rule: AdamRule) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Norm of all gradients together, and what they are multiplied by."""
+    norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
+    return norm, (rule.clip / (norm + CLIP_EPS)).clamp(max=1.0) if rule.clip > 0 else torch.ones_like(norm)
