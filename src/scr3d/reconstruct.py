@@ -316,9 +316,10 @@ def _look(path: Path, job: _Job, run: _Run) -> list[Found]:
     """The squares of a photo; none, with the reason noted, where it cannot be used."""
     from scr3d.photos.look import look
 
-    shown = job.options.render_size if job.options.writes(Output.PICTURES) else 0
+    options = job.options
+    shown = options.render_size if options.writes(Output.PICTURES) or options.texture is Texture.PHOTO else 0
     try:
-        return look(path, job.network.config.size, shown, job.options.crop is Crop.FACE)
+        return look(path, job.network.config.size, shown, options.crop is Crop.FACE)
     except DataError as error:
         run.skipped.append((path, _without_path(str(error), path)))
         return []

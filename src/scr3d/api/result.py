@@ -213,7 +213,8 @@ class PhotoReconstruction:
 
         Args:
             path: ends with .glb, .obj or .ply, which names the format.
-            texture: image (lit as in the photo) or albedo (unlit).
+            texture: image (lit as in the photo), albedo (unlit) or photo (the photo itself where it shows the
+                surface).
             trim_border: leave out the walls that lead from the object to the border depth.
             watertight: close the mesh with walls and a flat plate behind, for printing.
             frame_width_mm: width of the square in millimetres; then GLB files are in metres, OBJ and PLY in

@@ -32,6 +32,7 @@ class Texture(StrEnum):
 
     IMAGE = "image"
     ALBEDO = "albedo"
+    PHOTO = "photo"
 
 
 class NormalMap(StrEnum):
@@ -82,9 +83,10 @@ class ReconstructOptions:
     """What is cut out of the photos: face (every face that is found, set upright), center (the square in the middle),
     or auto: as the images were cut out that the model was trained on (face for the shipped one)."""
     refine: int = 0
-    """Steps of fitting the network's answer to each photo; 0 for none, 40 is a good number (docs/photos.md)."""
+    """Steps of fitting the network's answer to each photo; 0 for none, 10 is a good number (docs/photos.md)."""
     texture: Texture = Texture.IMAGE
-    """Painted on the mesh: the canonical image (lit as in the photo) or the albedo (unlit)."""
+    """Painted on the mesh: the canonical image (lit as in the photo), the albedo (unlit), or the photo itself in its
+    own resolution, up to the render size, with the canonical image where it shows nothing."""
     trim_border: bool = True
     """Leave out the mesh's walls that lead from the object to the border depth."""
     watertight: bool = False
@@ -96,7 +98,7 @@ class ReconstructOptions:
     normal_map: NormalMap = NormalMap.OPENGL
     """Green of normals.png where the surface faces up (opengl) or down (directx)."""
     render_size: int = 256
-    """Width of rendered views and animations in pixels."""
+    """Width of rendered views, animations and photo textures in pixels."""
     frames: int = 48
     """Frames of an animation."""
     max_yaw_deg: float = 45.0

@@ -47,7 +47,8 @@ from scr3d.export.solid import closed
 from scr3d.factors import Factors, Light, View
 from scr3d.files import atomic_path, read_json, write_json
 from scr3d.geometry.camera import Camera, DepthRange
-from scr3d.rendering.views import ViewOptions, relighting, textureless, turntable
+from scr3d.rendering.projection import project_photo
+from scr3d.rendering.views import ViewOptions, enlarge, relighting, textureless, turntable
 
 if TYPE_CHECKING:
     from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
@@ -112,9 +113,13 @@ class Sample:
     def mesh(self, texture: Texture = Texture.IMAGE, trim_border: bool = True, watertight: bool = False) -> Mesh:
         """The canonical surface with a texture, with or without the walls that lead to the border depth, or closed."""
         factors = self.result.factors
-        colors = self.result.canonical_image if texture is Texture.IMAGE else factors.canonical_albedo
+        if texture is Texture.PHOTO:
+            surface = enlarge(factors, self.camera, self.depth_range, ViewOptions(self.crop.shape[-1], 1, 0.0))
+            colors = project_photo(self.crop, factors, surface).color
+        else:
+            colors = (self.result.canonical_image if texture is Texture.IMAGE else factors.canonical_albedo)[0]
         trim = BORDER_COLUMNS if trim_border else 0
-        mesh = mesh_from_depth(factors.canonical_depth[0], colors[0], self.camera, trim_columns=trim)
+        mesh = mesh_from_depth(factors.canonical_depth[0], colors, self.camera, trim_columns=trim)
         return closed(mesh) if watertight else mesh
 
     def millimetres(self, frame_width_mm: float) -> float:

@@ -20,10 +20,10 @@ from scr3d.factors import Factors, Light, View
 from scr3d.geometry.pose import rotation_matrix
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.rendering.heightfield import ViewSampling, look_up, sample_view
+from scr3d.rendering.projection import ProjectedPhoto
 from scr3d.rendering.shading import shade
 from scr3d.rendering.views import GREY_ALBEDO, Surface, ViewOptions, enlarge
 from scr3d.studio.editing import Shown
-from scr3d.studio.projection import ProjectedPhoto
 
 PICTURE_SIDE = 224
 """Width of the rendered pictures in pixels."""

@@ -16,10 +16,10 @@ from scr3d.export.mesh import mesh_from_depth
 from scr3d.factors import Light
 from scr3d.geometry.pose import CENTER_DEPTH
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder
+from scr3d.rendering.projection import ProjectedPhoto
 from scr3d.rendering.views import Surface
 from scr3d.studio.appearance import surface_colors, trimmed_columns
 from scr3d.studio.editing import Shown
-from scr3d.studio.projection import ProjectedPhoto
 
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 """Component types of glTF."""

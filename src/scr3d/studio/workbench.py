@@ -12,17 +12,20 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from scr3d.data.photos import as_tensor
 from scr3d.errors import ConfigError
 from scr3d.factors import Factors, View
 from scr3d.models.autoencoder import PhotoGeometricAutoencoder, Reconstruction
+from scr3d.rendering.projection import ProjectedPhoto, project_photo
 from scr3d.rendering.views import Surface
 from scr3d.studio.appearance import MESH_SIDE, PICTURE_SIDE, Look, fine_surface, look, picture
 from scr3d.studio.display_mesh import display_glb
 from scr3d.studio.editing import Edits, Shown, Values
 from scr3d.studio.library import ModelLibrary, NamedModel
 from scr3d.studio.photos import Frame, Photo
-from scr3d.studio.projection import ProjectedPhoto, project_photo
 
+PHOTO_SIDE = 256
+"""Width to which a photo is scaled before it is looked up."""
 PHOTOS_KEPT = 12
 """Of the photos that a browser has sent, so many are kept, the latest ones."""
 
@@ -179,7 +182,9 @@ class Workbench:
         if side not in self._projected:
             found = self.explained().factors
             surface = fine_surface(found, self.network, side)
-            self._projected[side] = project_photo(self.photo.square(self.frame), found, surface, self.network)
+            square = self.photo.square(self.frame)
+            photo = as_tensor(square.astype(np.float32) / 255, min(PHOTO_SIDE, len(square)))
+            self._projected[side] = project_photo(photo, found, surface)
         return self._projected[side]
 
     @_without_gradient

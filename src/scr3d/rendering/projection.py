@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from scr3d.data.photos import as_tensor
 from scr3d.factors import Factors, Light
 from scr3d.geometry.camera import back_project, project
 from scr3d.geometry.pose import rotation_matrix, view_from_canonical
-from scr3d.models.autoencoder import PhotoGeometricAutoencoder
 from scr3d.rendering.heightfield import sample_view
 from scr3d.rendering.shading import shade
 from scr3d.rendering.views import Surface
 
-PHOTO_SIDE = 256
-"""Width to which a photo is scaled before it is looked up."""
 GRAZING, STEEP = 0.2, 0.55
 """Cosine between line of sight and normal up to which the photo is not used, and from which on it is used alone."""
 BEHIND = 0.01
@@ -50,30 +45,25 @@ class ProjectedPhoto:
 
 
 @torch.no_grad()
-def project_photo(
-    square: UInt8[np.ndarray, "side side 3"],
-    factors: Factors,
-    surface: Surface,
-    model: PhotoGeometricAutoencoder,
-) -> ProjectedPhoto:
+def project_photo(photo: Float[Tensor, "3 side side"], factors: Factors, surface: Surface) -> ProjectedPhoto:
     """Look up every point of the canonical surface in the photo.
 
     Args:
-        square: the photo, as it was framed.
+        photo: the square that was reconstructed, RGB in [0, 1], of any resolution.
         factors: as the model has found them in this photo.
         surface: their surface in the wanted resolution.
-        model: the model.
     """
     camera, depth = surface.camera, surface.depth[None]
     in_view = view_from_canonical(back_project(depth, camera), factors.view)
     pixels = project(in_view, camera)[0].movedim(0, -1)
     seen = sample_view(depth, factors.view, camera, surface.depth_range)
     # The renderer's outermost pixel centres lie on the frame's edge; those of the photo half a pixel inside of it.
-    size = model.config.size
+    size = factors.canonical_depth.shape[-1]
     step = (size - 1) / (camera.width - 1)
     photo_grid = (pixels * step + 0.5) * (2 / size) - 1
-    photo = as_tensor(square.astype(np.float32) / 255, min(PHOTO_SIDE, len(square)))[None].to(depth)
-    color = F.grid_sample(photo, photo_grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
+    color = F.grid_sample(
+        photo[None].to(depth), photo_grid[None], mode="bilinear", padding_mode="border", align_corners=False
+    )[0]
     grid = pixels * (2 / (camera.width - 1)) - 1
     in_front = F.grid_sample(seen.depth[None], grid[None], mode="nearest", align_corners=True)[0, 0]
     shown = (photo_grid.abs() <= 1).all(dim=-1) & (in_view[0, 2] <= in_front + BEHIND)
