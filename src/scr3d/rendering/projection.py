@@ -16,7 +16,7 @@ from scr3d.rendering.heightfield import sample_view
 from scr3d.rendering.shading import shade
 from scr3d.rendering.views import Surface
 
-GRAZING, STEEP = 0.2, 0.55
+GRAZING, STEEP = 0.3, 0.6
 """Cosine between line of sight and normal up to which the photo is not used, and from which on it is used alone."""
 BEHIND = 0.01
 """A point this far behind what its pixel shows is hidden, in camera distances."""
