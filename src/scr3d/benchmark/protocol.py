@@ -152,7 +152,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "relief_rampup": 16_000,
             "view_warmup": 6_400,
         },
-        graph={"plain_steps": 3},
+        graph={"plain_steps": 3, "graph_gradient": "autograd"},
         remedies=(LONG, HALF_RATE, FREE_SHAPES, NO_PRIORS, NARROW, WIDE),
     ),
     "paper": Protocol(
@@ -175,8 +175,10 @@ PROTOCOLS: dict[str, Protocol] = {
         curve_points=50,
         scored_images=1_000,
         counts=None,
+        graph={"graph_gradient": "autograd"},
         remedies=(HALF_RATE,),
     ),
 }
 """`cpu`: a run takes a quarter of an hour, for which the schedules of the recipe are halved (docs/training.md).
-`paper`: 50,000 steps of batch 64 as in [U], 5,000 for each order of the search as in [SCR]."""
+`paper`: 50,000 steps of batch 64 as in [U], 5,000 for each order of the search as in [SCR]. Both learn a graph as [SCR]
+does, by differentiating the steps of the weights a second time (docs/structures.md says what that misses)."""
