@@ -37,7 +37,7 @@ from scr3d.training.trainer import Trainer
 
 INNER_STEPS = (1, 2, 5)
 WAYS = ("first-order", "autograd", "differences")
-REACHES = (0.03, 0.1, 0.3, 1.0)
+REACHES = (0.1, 0.25, 1.0, 2.0)
 DIRECTIONS = 4
 """Random directions of the graph for each pair of batches."""
 CHANGE = 0.03

@@ -70,6 +70,9 @@ CASES = {
     "dynamic": Case(StructureKind.DYNAMIC),
     "generic": Case(StructureKind.GENERIC, graph=GraphConfig(inner_steps=2), ordered=False),
     "generic, masked": Case(StructureKind.GENERIC, RECIPES["paper"], graph=GraphConfig(inner_steps=1)),
+    "generic, autograd": Case(
+        StructureKind.GENERIC, graph=GraphConfig(inner_steps=2, graph_gradient="autograd"), ordered=False
+    ),
     "generic, first order": Case(StructureKind.GENERIC, graph=GraphConfig(graph_gradient="first-order"), ordered=False),
 }
 

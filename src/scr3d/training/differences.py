@@ -27,7 +27,7 @@ from torch import Tensor
 
 from scr3d.training.unroll import CLIP_EPS, AdamRule, AdamState, adam_step, clipping
 
-REACH = 0.1
+REACH = 0.5
 """Length of the change of the weights to either side, against that of the step that they took there."""
 
 KINDS = ("weights", "mean", "square")
