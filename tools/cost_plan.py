@@ -121,9 +121,9 @@ def make_plan(name: str, gpus: list[int]) -> dict[str, Any]:
     """The plan as plain JSON values."""
     counted, step, bilevel = read("paper_work"), read("step"), read("bilevel")
     device, share = DEVICES[name], reached_share(step)
-    ratio = bilevel["exact, 1 inner step"]["ratio"]
     cost = step_cost(counted["step"], device, share)
     config = BenchmarkConfig(protocol="paper", data=Path("basel"))
+    ratio = bilevel[f"{config.settings.graph['graph_gradient']}, 1 inner step"]["ratio"]
     looked_at = config.settings.curve_points * config.settings.scored_images
     stages: dict[str, list[float]] = defaultdict(list)
     for run in plan(config):

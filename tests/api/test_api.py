@@ -192,7 +192,7 @@ def test_wrong_arguments_are_refused(model: scr3d.Model, head: scr3d.PhotoRecons
         model.intervene(HEAD)
     with pytest.raises(ConfigError, match="yaw"):
         head.turn(100)
-    with pytest.raises(ConfigError, match="image, albedo; got 'skin'"):
+    with pytest.raises(ConfigError, match="image, albedo, photo; got 'skin'"):
         head.export(tmp_path / "face.glb", texture="skin")
     with pytest.raises(CheckpointError, match="holds no model"):
         scr3d.load(tmp_path)
