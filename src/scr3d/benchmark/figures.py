@@ -58,7 +58,9 @@ def png(figure: Figure) -> bytes:
     """The figure as a file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DOTS_PER_INCH)
-    return stream.getvalue()
+    smaller = io.BytesIO()
+    Image.open(stream).convert("RGB").save(smaller, format="PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def draw_orders(results: Results, protocol: Protocol) -> bytes:
