@@ -21,6 +21,17 @@ CASES = {
     "enlarging small maps": (40, 0, 4, [(Kind.ENLARGING, 16)]),
     "enlarging, with an output": (8, 0, 16, [(Kind.ENLARGING, 16), (Kind.SAME, 1)]),
     "activation alone": (16, 3, 8, [(Kind.NONE, 0)]),
+    "four channels": (4, 0, 16, [(Kind.SAME, 4)]),
+    "four channels, few outputs": (4, 0, 16, [(Kind.SAME, 3)]),
+    "four channels, many outputs": (4, 0, 8, [(Kind.SAME, 24)]),
+    "to four channels": (16, 0, 8, [(Kind.SAME, 4)]),
+    "halving four channels with the image": (4, 3, 16, [(Kind.HALVING, 8)]),
+    "halving four channels": (4, 0, 8, [(Kind.HALVING, 4)]),
+    "halving to four channels": (8, 3, 16, [(Kind.HALVING, 4)]),
+    "enlarging to four channels, with an output": (8, 0, 16, [(Kind.ENLARGING, 4), (Kind.SAME, 3)]),
+    "enlarging four channels, with an output": (4, 0, 16, [(Kind.ENLARGING, 4), (Kind.SAME, 1)]),
+    "enlarging four channels of small maps": (4, 0, 8, [(Kind.ENLARGING, 8), (Kind.SAME, 2)]),
+    "four channels, activation alone": (4, 0, 8, [(Kind.NONE, 0)]),
 }
 
 

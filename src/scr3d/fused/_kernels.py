@@ -146,7 +146,7 @@ def read_convolutions() -> str:
     """C++ that reads what follows a layer's own arguments."""
     lines = ["struct Convolution {", *(f"    {_kind(name)} {name};" for name in CONVOLUTION)]
     lines += [
-        "    int padded, high, wide, side, stride, step;",
+        "    int padded, mixed, high, wide, side, stride, step, few_line, pair, depth;",
         "    bool few;",
         "    float* panels;",
         "    float* sums;",

@@ -39,7 +39,7 @@ class Activation:
     """What comes before the convolutions.
 
     Attributes:
-        gains: of GroupNorm with groups of 8 channels; None without normalisation.
+        gains: of GroupNorm with groups of 8 channels, or one of 4; None without normalisation.
         shifts: likewise.
         slope: of the rectifier below 0; 1 for none.
         extra: maps that are put before the activated ones; they get no gradient.
@@ -104,8 +104,10 @@ class _Form:
 
     def fits(self, source: Tensor, extra: Tensor | None, gains: Tensor | None, *_: Tensor | None) -> bool:
         """Whether the kernel is made for such maps."""
-        even = source.shape[2] % 4 == 0 and source.shape[3] % 4 == 0
-        return even and (gains is None or len(gains) % GROUP == 0) and (extra is None or not extra.requires_grad)
+        height, width = source.shape[2:]
+        if height % 4 or width % 4 or (extra is not None and extra.requires_grad):
+            return False
+        return gains is None or len(gains) % GROUP == 0 or (len(gains) == GROUP // 2 and height * width % 32 == 0)
 
 
 _form = lru_cache(maxsize=None)(_Form)
@@ -123,7 +125,7 @@ class _FusedLayer(torch.autograd.Function):
             size = [2 * s if kind is Kind.ENLARGING else s // 2 if kind is Kind.HALVING else s for s in (height, width)]
             outputs = inputs if weights is None else weights.shape[0]
             results.append(torch.empty((batch, outputs, *size), memory_format=torch.channels_last))
-        statistics = None if gains is None else torch.empty(batch, channels // GROUP, 2)
+        statistics = None if gains is None else torch.empty(batch, max(1, channels // GROUP), 2)
         numbers = layer_numbers(source, extra, gains, shifts, statistics, len(form.kinds))
         for kind, weights, bias, result in zip(form.kinds, rest[::2], rest[1::2], results, strict=True):
             numbers += convolution_numbers(kind, weights, bias, result)
@@ -190,7 +192,7 @@ def scratch_size(kinds: tuple[Kind, ...], source: Tensor, extra: Tensor | None, 
     """Numbers that either kernel needs for one image and the weights, at most."""
     _, channels, height, width = source.shape
     inputs = _filled(channels) + (0 if extra is None else extra.shape[1])
-    size = (height + 2) * (width + 2) * inputs + 2 * inputs + height * width * inputs + 32 * (height + width)
+    size = (height + 2) * (width + 2) * inputs + 2 * inputs + height * width * inputs + 32 * (height + width) + 8
     for kind, one in zip(kinds, weights, strict=True):
         if one is None:
             continue
