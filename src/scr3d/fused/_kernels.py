@@ -48,6 +48,18 @@ CONVOLUTION = (
     "bias_gradient_at",  # only backward: zeros that it is added to, or 0
 )
 """Of each of a layer's convolutions, after `LAYER`."""
+ENLARGE = (
+    "scratch_at",  # see `scr3d.fused.enlarging`
+    "small_at",
+    "added_at",  # to the large maps, or 0
+    "result_at",
+    "batch",
+    "height",  # of the small maps
+    "width",
+    "channels",
+    "given_at",  # only backward, like the next
+    "small_gradient_at",
+)
 LIT = (
     "depth_at",
     "albedo_at",
@@ -181,6 +193,26 @@ def _layer_backward(numbers_at: wp.uint64, slope: float): ...  # type: ignore[va
 def layer_backward(numbers_at: wp.uint64, slope: float):  # type: ignore[valid-type]
     """Gradients of `layer_forward`."""
     _layer_backward(numbers_at, slope)
+
+
+@wp.func_native(body(ENLARGE, "tiles", "enlarge", "enlarge_forward"))
+def _enlarge_forward(numbers_at: wp.uint64): ...  # type: ignore[valid-type]
+
+
+@wp.kernel(enable_backward=False)
+def enlarge_forward(numbers_at: wp.uint64):  # type: ignore[valid-type]
+    """Maps enlarged to twice their size and added to others; numbers as in `ENLARGE`."""
+    _enlarge_forward(numbers_at)
+
+
+@wp.func_native(body(ENLARGE, "tiles", "enlarge", "enlarge_backward"))
+def _enlarge_backward(numbers_at: wp.uint64): ...  # type: ignore[valid-type]
+
+
+@wp.kernel(enable_backward=False)
+def enlarge_backward(numbers_at: wp.uint64):  # type: ignore[valid-type]
+    """Gradient of `enlarge_forward` with respect to the small maps."""
+    _enlarge_backward(numbers_at)
 
 
 @wp.func_native(body(LIT, "lit", "lit_forward"))

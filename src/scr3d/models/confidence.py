@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scr3d.fused.enlarging import doubled
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.decoders import CompactMapDecoder, doublings
 from scr3d.models.encoders import compact_encoder, reference_encoder
-from scr3d.models.layers import upsample, widened
+from scr3d.models.layers import widened
 
 REFERENCE_EMBEDDING = 128
 REFERENCE_WIDTH = 64
@@ -47,7 +48,7 @@ class CompactConfidence(nn.Module):
     def forward(self, image: Float[Tensor, "batch 3 size size"]) -> Confidence:
         """Confidence maps of images with values in [-1, 1]."""
         embedding = self.encoder(image)
-        return Confidence(F.softplus(upsample(self.pixel(embedding))), F.softplus(self.perceptual(embedding)))
+        return Confidence(F.softplus(doubled(self.pixel(embedding))), F.softplus(self.perceptual(embedding)))
 
 
 class ReferenceConfidence(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scr3d.fused.convolution import Activation
 from scr3d.fused.dispatch import usable
+from scr3d.fused.enlarging import doubled
 from scr3d.fused.networks import decode
 from scr3d.models.config import ModelConfig, Preset
 from scr3d.models.layers import group_norm, upsample, widened
@@ -89,7 +90,7 @@ class CompactMapDecoder(nn.Module):
         if usable(embedding, self.start.weight):
             stages = cast(Iterable[nn.Sequential], self.stages)
             for output in decode(maps, stages, self.outputs, Activation(slope=0.0)):
-                total = output if total is None else upsample(total) + output
+                total = output if total is None else doubled(total, output)
             assert total is not None
             return total
         maps = maps.relu()
@@ -98,7 +99,7 @@ class CompactMapDecoder(nn.Module):
             resolution = str(maps.shape[-1])
             if resolution in self.outputs:
                 output = widened(self.outputs[resolution](maps))
-                total = output if total is None else upsample(total) + output
+                total = output if total is None else doubled(total, output)
         assert total is not None  # the constructor gives the last stage an output
         return total
 
