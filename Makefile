@@ -14,7 +14,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit fused compiled bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic step-memory preparation
+BENCHMARKS := step against-commit fused compiled grouped bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic step-memory preparation
 
 .PHONY: help install demo test test-full lint format docs clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -63,7 +63,7 @@ bench-against-commit: $(INSTALLED)
 	$(call BENCHMARK,against_commit,against_commit) --threads 2
 	$(call BENCHMARK,against_commit,against_commit-1-thread) --threads 1
 
-bench-fused bench-compiled bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth bench-deterministic bench-preparation: bench-%: $(INSTALLED)
+bench-fused bench-compiled bench-grouped bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth bench-deterministic bench-preparation: bench-%: $(INSTALLED)
 	$(call BENCHMARK,$*,$*)
 
 bench-step-memory: $(INSTALLED)

@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from against_commit import ratio, unpack
+from grouped import GroupedEncoders, encoders_of
 from harness import Report, ReportError, Timing, check, machine, measure, report_json, summarise, write_report
 from limit import Rates, Work, convolutions_call, count, size_bytes
 from parts import MARK, OTHER, PARTS, STEP, attribute, step_parts
@@ -341,3 +342,13 @@ def test_tables_from_a_report(tables: Any, tmp_path: Path, monkeypatch: pytest.M
         "| 128 of 64x64 | other 1.2 | 2 (1.5 to 2.5) | 2 (1.5 to 2.5) | 4.0 | 3.0 | 0.1000 % | 0.0000 % |"
     )
     assert "results/benchmarks/peers.json" in lines[-1]
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_grouped_encoders_are_the_encoders(size: int) -> None:
+    """What is compared with the encoders computes the same."""
+    encoders = encoders_of(size)
+    image = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        wanted = torch.stack([encoder(image) for encoder in encoders], 1)
+        torch.testing.assert_close(GroupedEncoders(encoders)(image), wanted, rtol=1e-4, atol=1e-5)

@@ -157,6 +157,20 @@ def compiled(report: Report) -> str:
     return table(f"{head} | compiling, s | again, s", rows)
 
 
+def grouped(report: Report) -> str:
+    """Encoders as one network between PyTorch one after another and the kernels."""
+    rows = [
+        [
+            name,
+            *(ms(found[way]) for way in ("apart", "grouped", "fused")),
+            *(f"{found[ratio]:.2f}" for ratio in ("grouped_against_apart", "fused_against_apart")),
+        ]
+        for name, found in report["results"]["pieces"].items()
+    ]
+    head = "what | one after another, ms | grouped, ms | fused, ms"
+    return table(f"{head} | grouped, times as fast | fused, times as fast", rows)
+
+
 def against_commit(report: Report) -> str:
     """Present step against an earlier one."""
     results = report["results"]
@@ -433,6 +447,7 @@ TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "against commit": ("against_commit", against_commit),
     "fused": ("fused", fused),
     "compiled": ("compiled", compiled),
+    "grouped": ("grouped", grouped),
     "hypergradient": ("hypergradient", hypergradient),
     "bilevel": ("bilevel", bilevel),
     "renderer": ("renderer", renderer),
