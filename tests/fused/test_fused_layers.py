@@ -129,10 +129,10 @@ def test_an_output_that_is_not_used() -> None:
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [32, 64])
-def test_networks_compute_what_their_modules_compute(size: int) -> None:
+@pytest.mark.parametrize(("size", "width"), [(32, 16), (64, 16), (128, 16), (32, 4), (32, 12)])
+def test_networks_compute_what_their_modules_compute(size: int, width: int) -> None:
     torch.manual_seed(2)
-    model = PhotoGeometricAutoencoder(ModelConfig(size=size, width=16, order="VDLA"))
+    model = PhotoGeometricAutoencoder(ModelConfig(size=size, width=width, order="VDLA"))
     channels_last(model)
     image = torch.rand(2, 3, size, size)
     embeddings = torch.randn(2, 4, model.config.embedding)
@@ -155,14 +155,14 @@ def test_networks_compute_what_their_modules_compute(size: int) -> None:
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_narrow_networks_take_the_plain_form() -> None:
-    """Groups of the normalisation have 8 channels only where there are as many."""
-    torch.manual_seed(3)
-    model = PhotoGeometricAutoencoder(ModelConfig(size=32, width=4, order="VDLA"))
-    image = torch.rand(2, 3, 32, 32)
-    found = model.encode(image)
-    with plain():
-        torch.testing.assert_close(found, model.encode(image), rtol=1e-4, atol=1e-5)
+def test_groups_that_fill_no_vector_take_the_plain_form() -> None:
+    """The kernels normalise groups of 8 channels, or one of 4."""
+    draw = torch.Generator().manual_seed(3)
+    source = torch.randn(2, 12, 8, 8, generator=draw)
+    weights = torch.randn(8, 12, 3, 3, generator=draw).requires_grad_()
+    activation = Activation(torch.ones(12), torch.zeros(12), 0.2)
+    (result,) = layer(source, activation, [Convolution(Kind.SAME, weights)])
+    assert not is_fused(result)
 
 
 def test_other_types_take_the_plain_form() -> None:
