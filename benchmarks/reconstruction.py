@@ -8,7 +8,8 @@ system's cache of files. Its limits are the start of Python by itself and one th
 rounds. cpu_ms is the processor time of the process and its children.
 
 `in_bulk`: `reconstruct_files` on `--photos` photos, loading of the model included, by kind of output; the limit is the
-network on the same photos, batch by batch, nothing read or written. Animations take so long that they get a
+network on the same photos, batch by batch, nothing read or written. The shipped model looks for the face of each photo,
+unless told to take the middle. Animations take so long that they get a
 thirty-second of the photos. `per_photo` are the times divided by the number of photos, of_network the share of the
 network's own time in them (of their processor time: of_network_cpu).
 """
@@ -36,7 +37,7 @@ from PIL import Image
 from harness import FOLDER, Report, Timing, common_arguments, measure, prepare, run, settings, summarise, write_report
 from scr3d.data.photos import read_photos
 from scr3d.errors import ConfigError, Scr3dError
-from scr3d.export.options import Animation, Output, ReconstructOptions
+from scr3d.export.options import Animation, Crop, Output, ReconstructOptions
 from scr3d.models import load_model
 from scr3d.reconstruct import reconstruct_files
 
@@ -46,6 +47,8 @@ FACTORS = (Output.ARRAYS, Output.DEPTH, Output.MESH)
 KINDS: dict[str, ReconstructOptions] = {
     **{str(output): ReconstructOptions(only=(output,)) for output in Output if output is not Output.PAGE},
     "arrays, depth, mesh": ReconstructOptions(only=FACTORS),
+    "arrays, no face sought": ReconstructOptions(only=(Output.ARRAYS,), crop=Crop.CENTER),
+    "arrays, depth, mesh, no face sought": ReconstructOptions(only=FACTORS, crop=Crop.CENTER),
     "everything but animations": ReconstructOptions(animation=Animation.NONE),
     "everything": ReconstructOptions(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -281,3 +282,20 @@ def test_torchrun_with_nccl(heads: Path, tmp_path: Path) -> None:
     done = subprocess.run([*launch, *options], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "last").is_dir()
+
+
+@pytest.mark.parametrize("preset", ["compact", "reference"])
+def test_the_step_is_measured_as_on_the_cpu(preset: str, tmp_path: Path) -> None:
+    """The benchmark of the step: every structure, in float32 and in bf16, against the GPU's own rates."""
+    script = Path(__file__).parents[2] / "benchmarks" / "step.py"
+    out = tmp_path / "step.json"
+    options = ["--device", "cuda", "--presets", preset, "--sizes", "32", "--batch", "8", "--parts", "0"]
+    rounds = ["--repeats", "2", "--reference-repeats", "2", "--out", str(out)]
+    subprocess.run([sys.executable, str(script), *options, *rounds], check=True, timeout=900)
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    precisions = ["float32"] + ["bf16"] * torch.cuda.is_bf16_supported(including_emulation=False)
+    names = {f"{preset} 32 {structure} {precision}" for structure in STRUCTURES for precision in precisions}
+    assert set(results["steps"]) == names
+    for step in results["steps"].values():
+        assert 0 < step["of_least"] <= 1
+        assert step["images_per_s"] > 0

@@ -76,7 +76,7 @@ def find_faces(image: Float[np.ndarray, "height width 3"], options: DetectorOpti
         raise ShapeError(f"expected an image [height, width, 3], got {image.shape}")
     options, network = options or DetectorOptions(), load_mtcnn()
     small, scale = _reduced(image, options.largest_side)
-    photo = torch.from_numpy(small * 255 - 127.5).div_(128).movedim(-1, 0)[None]
+    photo = torch.from_numpy(small * 255 - 127.5).div_(128).movedim(-1, 0)[None]  # with the channels last
     boxes = _propose(photo, network, options)
     boxes = _refine(photo, boxes, network, options)
     boxes, scores, landmarks = _judge(photo, boxes, network, options)
@@ -99,16 +99,18 @@ def suppress(
         of_smaller: measure by the smaller box, so that a face within a face goes as well.
     """
     order = torch.argsort(scores, descending=True, stable=True)
-    area = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
-    kept = []
-    while len(order):
-        best, rest = order[0], order[1:]
+    left, top, right, bottom = boxes[order].T.numpy()
+    area = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    kept, rest = [], np.arange(len(order))  # in NumPy, whose calls cost little where there are few boxes
+    while len(rest):
+        best, rest = rest[0], rest[1:]
         kept.append(best)
-        corner = torch.minimum(boxes[best, 2:], boxes[rest, 2:]) - torch.maximum(boxes[best, :2], boxes[rest, :2])
-        shared = corner.clamp(min=0).prod(dim=1)
-        whole = torch.minimum(area[best], area[rest]) if of_smaller else area[best] + area[rest] - shared
-        order = rest[shared <= overlap * whole.clamp(min=1e-9)]
-    return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.long)
+        across = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest])
+        down = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest])
+        shared = np.maximum(across, 0) * np.maximum(down, 0)
+        whole = np.minimum(area[best], area[rest]) if of_smaller else area[best] + area[rest] - shared
+        rest = rest[shared <= overlap * np.maximum(whole, 1e-9)]
+    return order[torch.tensor(kept, dtype=torch.long)]
 
 
 def _reduced(image: np.ndarray, largest_side: int) -> tuple[np.ndarray, float]:

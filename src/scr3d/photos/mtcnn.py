@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 
+import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -125,7 +126,8 @@ def load_mtcnn() -> Mtcnn:
         raise CheckpointError(
             f"the face finder's file {ASSET} cannot be loaded ({reason}); install scr3d again"
         ) from error
-    return network.eval().requires_grad_(False)
+    # With the channels last, pooling works on several channels at a time.
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def _stage(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, nn.Module]:
