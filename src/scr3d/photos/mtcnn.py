@@ -127,7 +127,8 @@ def load_mtcnn() -> Mtcnn:
             f"the face finder's file {ASSET} cannot be loaded ({reason}); install scr3d again"
         ) from error
     # With the channels last, pooling works on several channels at a time.
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)
 
 
 def _stage(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, nn.Module]:
