@@ -56,7 +56,7 @@ ENLARGE = (
     "batch",
     "height",  # of the small maps
     "width",
-    "channels",
+    "channels",  # 1 to 3
     "given_at",  # only backward, like the next
     "small_gradient_at",
 )

@@ -13,8 +13,8 @@ from scr3d.fused import _kernels as kernels
 from scr3d.fused.dispatch import in_order, launch, plain_gradients, scratch, usable
 
 MOST_CHANNELS = 3
-"""With more, PyTorch is no slower."""
-TABLES = 64
+"""That the kernels are made for; networks have no larger outputs."""
+TABLES = 32
 """Numbers that the kernels need for a row or a column of the small maps: shares and places."""
 
 
