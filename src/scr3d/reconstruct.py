@@ -267,13 +267,14 @@ def _reconstruct_part(paths: Sequence[Path], job: _Job) -> _Run:
     """Reconstruct the squares of some photos, as many at a time as the network takes."""
     run = _Run()
     waiting: list[tuple[Path, Found]] = []
-    for path in paths:
+    for path, found in _look(paths, job):
         if job.stop.is_set():
             return run
-        found = _look(path, job, run)
-        if not found:
+        if isinstance(found, DataError):
+            run.skipped.append((path, _without_path(str(found), path)))
             job.advance()
-        waiting += [(path, one) for one in found]
+        else:
+            waiting += [(path, one) for one in found]
     for start in range(0, len(waiting), job.options.batch_size):
         if job.stop.is_set():
             break
@@ -312,17 +313,13 @@ def _reconstruct_squares(squares: Sequence[tuple[Path, Found]], job: _Job, run: 
             job.advance()
 
 
-def _look(path: Path, job: _Job, run: _Run) -> list[Found]:
-    """The squares of a photo; none, with the reason noted, where it cannot be used."""
-    from scr3d.photos.look import look
+def _look(paths: Sequence[Path], job: _Job) -> Iterator[tuple[Path, list[Found] | DataError]]:
+    """The squares of photos, and why those that cannot be used have none."""
+    from scr3d.photos.look import look_at_all
 
     options = job.options
     shown = options.render_size if options.writes(Output.PICTURES) or options.texture is Texture.PHOTO else 0
-    try:
-        return look(path, job.network.config.size, shown, options.crop is Crop.FACE)
-    except DataError as error:
-        run.skipped.append((path, _without_path(str(error), path)))
-        return []
+    return look_at_all(paths, job.network.config.size, shown, options.crop is Crop.FACE)
 
 
 def unique_name(stem: str, taken: set[str]) -> str:

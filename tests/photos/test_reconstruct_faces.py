@@ -14,7 +14,8 @@ from PIL import Image
 
 from scr3d.data.images import write_png8
 from scr3d.errors import ConfigError, DataError
-from scr3d.photos.look import CHOSEN, OTHER
+from scr3d.photos import look as look_module
+from scr3d.photos.look import CHOSEN, OTHER, look, look_at_all
 from scr3d.reconstruct import Animation, Crop, Output, ReconstructOptions, reconstruct_files
 
 STILL = ReconstructOptions(render_size=64, animation=Animation.NONE)
@@ -93,6 +94,23 @@ def test_threads_find_the_same_faces(album, tmp_path):
     finally:
         torch.set_num_threads(before)
     assert names[0] == names[1] == ["group", "group-face-2", "portrait"]
+
+
+@pytest.mark.parametrize("pixels", [1, 10**9])
+def test_photos_looked_at_together_are_told_apart(album, tmp_path, monkeypatch, pixels):
+    monkeypatch.setattr(look_module, "PIXELS_AT_A_TIME", pixels)
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    paths = [album / "landscape.png", album / "group.png", tmp_path / "broken.png", album / "portrait.jpg"]
+    (_, landscape), (_, group), (_, broken), (_, portrait) = seen = list(look_at_all(paths, 32, 0, faces=True))
+    assert [path for path, _ in seen] == paths
+    assert isinstance(landscape, DataError) and "shows no face" in str(landscape)
+    assert isinstance(broken, DataError) and "broken.png" in str(broken)
+    for path, found in ((paths[1], group), (paths[3], portrait)):
+        alone = look(path, 32, 0, faces=True)
+        assert len(found) == len(alone) == (2 if found is group else 1)
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.record["center"], other.record["center"], atol=1e-2)
+            np.testing.assert_allclose(one.image, other.image, atol=1e-2)
 
 
 def test_fitting_brings_the_picture_closer(album, tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from rich.progress import track
 
 from scr3d.data.images import resize
@@ -15,7 +16,7 @@ from scr3d.errors import ConfigError, DataError
 from scr3d.files import MALFORMED
 from scr3d.photos.check_page import write_page
 from scr3d.photos.crop import face_angles_deg
-from scr3d.photos.detect import find_faces
+from scr3d.photos.detect import find_all_faces
 from scr3d.photos.duplicates import group_by_hash, perceptual_hash
 from scr3d.photos.quality import Quality, measure
 from scr3d.photos.readiness import EXAMPLES, Finding, Level, Readiness
@@ -24,6 +25,7 @@ from scr3d.photos.selection import SAME_SQUARE
 BLOCK = 256
 ALIKE_BY_CHANCE = 0.001
 """Share of different objects that look like duplicates; of 9,000 built-in heads one does."""
+FACES_AT_A_TIME = 20
 FACES_LOOKED_FOR = 200
 """Images in which faces are looked for where nothing is known about their views."""
 FACE_SIDE_PX = 128
@@ -92,8 +94,9 @@ def _look(data: Path, store: Store, limit: int, progress: bool) -> _Looked:
     yaw_deg, share = _known_yaws(data, indices)
     if yaw_deg is None:
         chosen = _spread(len(store), min(limit, FACES_LOOKED_FOR))
-        found = [_yaw_of(store.arrays["image"][i]) for i in track(chosen, "finding faces", disable=not progress)]
-        yaw_deg = np.array([yaw for yaw in found if yaw is not None])
+        parts = [chosen[start : start + FACES_AT_A_TIME] for start in range(0, len(chosen), FACES_AT_A_TIME)]
+        found = [_yaws(store.get("image", part)) for part in track(parts, "finding faces", disable=not progress)]
+        yaw_deg = np.concatenate(found)
         share = len(yaw_deg) / len(chosen)
     return _Looked(store, indices, quality, yaw_deg, share)
 
@@ -118,9 +121,11 @@ def _known_yaws(data: Path, indices: np.ndarray) -> tuple[np.ndarray | None, flo
     return (np.array(known), len(known) / len(indices)) if known else (None, 0.0)
 
 
-def _yaw_of(image: np.ndarray) -> float | None:
-    faces = find_faces(resize(image.astype(np.float32) / 255, max(FACE_SIDE_PX, len(image))))
-    return face_angles_deg(faces[0])[0] if faces else None
+def _yaws(images: UInt8[np.ndarray, "images size size 3"]) -> Float[np.ndarray, " faces"]:
+    """Of the largest face of each image, in degrees; images without a face are left out."""
+    side = max(FACE_SIDE_PX, images.shape[1])
+    large = [resize(image.astype(np.float32) / 255, side) for image in images]
+    return np.array([face_angles_deg(faces[0])[0] for faces in find_all_faces(large) if faces])
 
 
 def _spread(count: int, limit: int) -> np.ndarray:
