@@ -103,8 +103,10 @@ def test_photos_looked_at_together_are_told_apart(album, tmp_path, monkeypatch, 
     paths = [album / "landscape.png", album / "group.png", tmp_path / "broken.png", album / "portrait.jpg"]
     (_, landscape), (_, group), (_, broken), (_, portrait) = seen = list(look_at_all(paths, 32, 0, faces=True))
     assert [path for path, _ in seen] == paths
-    assert isinstance(landscape, DataError) and "shows no face" in str(landscape)
-    assert isinstance(broken, DataError) and "broken.png" in str(broken)
+    assert isinstance(landscape, DataError)
+    assert "shows no face" in str(landscape)
+    assert isinstance(broken, DataError)
+    assert "broken.png" in str(broken)
     for path, found in ((paths[1], group), (paths[3], portrait)):
         alone = look(path, 32, 0, faces=True)
         assert len(found) == len(alone) == (2 if found is group else 1)
