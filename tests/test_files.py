@@ -1,6 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from scr3d.files import PARTIAL_MARK, atomic_folder, atomic_path
+from scr3d import files
+from scr3d.files import PARTIAL_MARK, PendingFolder, atomic_folder, atomic_path, write_bytes
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -51,5 +54,40 @@ def test_a_failed_folder_keeps_the_old_one(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fail()
+    assert [p.name for p in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_pending_folder_is_flushed_and_put_in_place_when_it_is_finished(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(files, "flush", lambda path: flushed.append(path.name))
+    path = tmp_path / "a"
+    pending = PendingFolder(path)
+    with pending as temporary:
+        write_bytes(temporary / "one", b"1")
+        write_bytes(temporary / "two", b"2")
+        assert flushed == []
+    assert not path.exists()
+    write_bytes(tmp_path / "other", b"")
+    assert flushed == [f"{PARTIAL_MARK}other"]
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pending.finish).result()
+    assert flushed[1:] == ["one", "two"]
+    assert sorted(p.name for p in path.iterdir()) == ["one", "two"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_a_folder_that_cannot_be_flushed_leaves_the_old_one(tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a"
+    (path / "old").mkdir(parents=True)
+    pending = PendingFolder(path)
+    with pending as temporary:
+        write_bytes(temporary / "new", b"")
+    monkeypatch.setattr(files, "flush", fail)
+    with pytest.raises(OSError, match="No space"):
+        pending.finish()
     assert [p.name for p in path.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [path]

@@ -11,6 +11,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from scr3d import files
 from scr3d.errors import ConfigError, DataError
 from scr3d.export import outputs
 from scr3d.export.media import read_depth_png
@@ -255,6 +256,17 @@ def test_a_full_disk_is_one_clear_line(photos, tmp_path, model, monkeypatch):
     monkeypatch.setattr(outputs, "export_mesh", fill)
     with pytest.raises(ConfigError, match="No space left"):
         reconstruct_files([photos / "a.png"], tmp_path / "out", model, options=STILL)
+
+
+def test_a_disk_that_is_full_only_when_it_is_waited_for_is_one_clear_line_too(photos, tmp_path, model, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "flush", fill)
+    options = ReconstructOptions(only=(Output.DEPTH,))
+    with pytest.raises(ConfigError, match="No space left"):
+        reconstruct_files([photos], tmp_path / "out", model, options=options)
+    assert names(tmp_path / "out") == []
 
 
 def test_a_print_is_closed_and_everything_is_in_millimetres(photos, tmp_path, model):

@@ -7,11 +7,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 PARTIAL_MARK = ".partial-"
 """Start of the name of a file or folder that is still being written."""
+_noted: ContextVar[list[Path] | None] = ContextVar("noted", default=None)
+"""Files of the pending folder that is being filled, which are flushed later."""
 MOST_JSON_BYTES = 2**28
 """Larger JSON is not read; what this program writes stays far below."""
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -29,31 +32,62 @@ def partial_name(path: Path) -> Path:
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it becomes `path` when the block ends without an error."""
-    temporary = partial_name(path)
+    temporary, noted = partial_name(path), _noted.get()
     try:
         yield temporary
-        flush(temporary)
+        if noted is None:
+            flush(temporary)
+        else:
+            noted.append(path)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+class PendingFolder:
+    """A temporary folder to fill, in a block; it replaces `path` when `finish` is called, from any thread.
+
+    Files are flushed by `finish`, all at once, since none of them counts before. An error in the block removes the
+    temporary folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.temporary = path, partial_name(path)
+        self._files: list[Path] = []
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
+        self._outer = _noted.set(self._files)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        _noted.reset(self._outer)
+        if kind is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Put the folder in its place, or remove it where that fails."""
+        replaced = self.temporary.with_name(self.temporary.name + ".old")
+        try:
+            for file in self._files:
+                flush(file)
+            shutil.rmtree(replaced, ignore_errors=True)
+            if self.path.exists():
+                self.path.rename(replaced)
+            self.temporary.rename(self.path)
+            shutil.rmtree(replaced, ignore_errors=True)
+        finally:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill; it replaces `path` when the block ends without an error."""
-    temporary = partial_name(path)
-    replaced = temporary.with_name(temporary.name + ".old")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    folder = PendingFolder(path)
+    with folder as temporary:
         yield temporary
-        shutil.rmtree(replaced, ignore_errors=True)
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    folder.finish()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Animation", "Crop", "Output", "ReconstructOptions", "ReconstructReport", "Texture", "reconstruct_files"]
 
 PAGE = "index.html"
+FINISHING_THREADS = 4
+"""Threads that wait for the disk, apart from those that compute."""
 LONGEST_NAME = 200
 """Bytes of a folder name; file systems take 255, and a number and a prefix may be added."""
 
@@ -103,6 +105,7 @@ class _Job:
     progress: Progress
     task: TaskID
     stop: threading.Event
+    finishing: Executor
 
     def advance(self) -> None:
         """Count a photo."""
@@ -226,8 +229,9 @@ def _reconstruct_all(
 ) -> None:
     """Every part of the photos goes through reading, network and writing in a thread of its own.
 
-    Most of that time is spent outside of the interpreter. torch itself has one thread meanwhile: on single photos more
-    gain nothing, and on a busy machine they wait for one another.
+    Most of that time is spent outside of the interpreter. Further threads wait for the disk and put folders in place.
+    torch itself has one thread meanwhile: on single photos more gain nothing, and on a busy machine they wait for one
+    another.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -240,9 +244,9 @@ def _reconstruct_all(
     size = max(1, min(options.batch_size, -(-len(rest) // threads)))
     parts = [rest[start : start + size] for start in range(0, len(rest), size)]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(FINISHING_THREADS) as finishing:
         task = progress.add_task("reconstructing", total=len(paths))
-        job = _Job(network, model_name, options, names, progress, task, threading.Event())
+        job = _Job(network, model_name, options, names, progress, task, threading.Event(), finishing)
         use_threads(1)
         try:
             if alone:
@@ -290,7 +294,7 @@ def _reconstruct_squares(squares: Sequence[tuple[Path, Found]], job: _Job, run: 
     import torch
 
     from scr3d.export.outputs import Sample, single, write_outputs
-    from scr3d.files import atomic_folder
+    from scr3d.files import PendingFolder
     from scr3d.photos.explain import explain_squares
 
     network, pictures = job.network, [found for _, found in squares]
@@ -299,17 +303,21 @@ def _reconstruct_squares(squares: Sequence[tuple[Path, Found]], job: _Job, run: 
             results = explain_squares(network, pictures, job.options.refine, advance)
     else:
         results = explain_squares(network, pictures)
+    finishing = []
     for index, (path, found) in enumerate(squares):
         if job.stop.is_set():
             break
         number, name = found.record["number"], _printable(path.name)
         sample = Sample.of(found, single(results, index), network, name, job.model_name)
-        folder = job.names.folder(path, number)
-        with torch.no_grad(), atomic_folder(folder) as temporary:
+        folder = PendingFolder(job.names.folder(path, number))
+        with torch.no_grad(), folder as temporary:
             entry = write_outputs(temporary, sample, job.options)
-        run.entries.append(replace(entry, folder=folder.name))
-        run.folders.append(folder)
-        if number == found.record["of"]:
+        finishing.append((job.finishing.submit(folder.finish), folder.path, entry, number == found.record["of"]))
+    for finished, place, entry, last in finishing:
+        finished.result()
+        run.entries.append(replace(entry, folder=place.name))
+        run.folders.append(place)
+        if last:
             job.advance()
 
 
