@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -11,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from scr3d.fused.networks import halved
 from scr3d.training.average import RunningAverage, average_weight
-from scr3d.training.parallel import write_mean
+from scr3d.training.parallel import write_sum
 
 DECAY = 0.9
 
@@ -43,14 +44,19 @@ def test_the_average_is_that_of_pytorch() -> None:
         assert not torch.equal(value, start[name])
 
 
-def test_the_mean_of_parts_leaves_shared_gradients_alone() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_sum_of_parts_leaves_shared_gradients_alone(count: int) -> None:
     parameters = [nn.Parameter(torch.zeros(3)) for _ in range(3)]
     shared = torch.tensor([1.0, 2.0, 3.0])
     other = torch.tensor([5.0, 0.0, 1.0])
-    write_mean(parameters, [(shared, None, shared), (other, None, shared)])
-    torch.testing.assert_close(parameters[0].grad, torch.tensor([3.0, 1.0, 2.0]))
+    write_sum(parameters, [(shared, None, shared), *[(other, None, shared)] * (count - 1)])
+    torch.testing.assert_close(parameters[0].grad, shared + (count - 1) * other)
     assert parameters[1].grad is None
-    torch.testing.assert_close(parameters[2].grad, shared)
+    torch.testing.assert_close(parameters[2].grad, count * shared)
+    assert parameters[0].grad is not None
+    parameters[0].grad.zero_()
+    torch.testing.assert_close(parameters[2].grad, count * shared)
+    torch.testing.assert_close(shared, torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_halved_images_are_means_of_four_pixels() -> None:

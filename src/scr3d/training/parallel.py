@@ -62,13 +62,14 @@ class BatchInParts:
             try:
                 with kernels():
                     total, values = objective(Whole(chosen, exchange.across(part)), images_seen)
-                return total.detach(), values, torch.autograd.grad(total, list(parameters), allow_unused=True)
+                gradients = torch.autograd.grad(total / count, list(parameters), allow_unused=True)
+                return total.detach(), values, gradients
             except BaseException:
                 exchange.barrier.abort()  # the others would wait for ever
                 raise
 
         results = finish([self.pool.submit(compute, part) for part in range(count)])
-        write_mean(parameters, [gradients for _, _, gradients in results])
+        write_sum(parameters, [gradients for _, _, gradients in results])
         values = {name: torch.stack([part[name] for _, part, _ in results]).mean() for name in results[0][1]}
         return torch.stack([total for total, _, _ in results]).mean(), values
 
@@ -127,15 +128,16 @@ class Exchange:
 
 
 @torch.no_grad()
-def write_mean(parameters: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor | None]]) -> None:
-    """Write the mean of all parts' gradients to the parameters; what is missing in one is missing in all."""
+def write_sum(parameters: Sequence[nn.Parameter], parts: Sequence[Sequence[Tensor | None]]) -> None:
+    """Write the sum of all parts' gradients to the parameters; what is missing in one is missing in all."""
     found = [[gradient for gradient in part if gradient is not None] for part in parts]
-    total = tuple(found[0])
+    # Never in place, and a copy of a single part: autograd may give one tensor for two parameters.
+    total = tuple(gradient.clone() for gradient in found[0]) if len(found) == 1 else tuple(found[0])
     for other in found[1:]:
-        total = torch._foreach_add(total, other)  # not in place: autograd may give one tensor for two parameters
-    means = iter(torch._foreach_div(total, len(parts)))
+        total = torch._foreach_add(total, other)
+    sums = iter(total)
     for parameter, gradient in zip(parameters, parts[0], strict=True):
-        parameter.grad = None if gradient is None else laid_out_as(next(means), parameter)
+        parameter.grad = None if gradient is None else laid_out_as(next(sums), parameter)
 
 
 def parts_of(images: int, threads: int) -> int:
