@@ -60,7 +60,7 @@ bench-step: $(INSTALLED)
 	$(call BENCHMARK,step,step-reference) --presets reference
 
 bench-against-commit: $(INSTALLED)
-	$(call BENCHMARK,against_commit,against_commit) --threads 2
+	$(call BENCHMARK,against_commit,against_commit) --threads 2 --rounds 40
 	$(call BENCHMARK,against_commit,against_commit-1-thread) --threads 1
 
 bench-fused bench-compiled bench-grouped bench-bilevel bench-renderer bench-generator bench-peers bench-reconstruction bench-growth bench-deterministic bench-preparation: bench-%: $(INSTALLED)

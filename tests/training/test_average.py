@@ -59,6 +59,13 @@ def test_the_sum_of_parts_leaves_shared_gradients_alone(count: int) -> None:
     torch.testing.assert_close(shared, torch.tensor([1.0, 2.0, 3.0]))
 
 
+def test_parts_without_gradients_leave_none() -> None:
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.ones(3)
+    write_sum([parameter], [(None,), (None,)])
+    assert parameter.grad is None
+
+
 def test_halved_images_are_means_of_four_pixels() -> None:
     for channels in (1, 3):
         image = torch.rand(2, channels, 8, 12).contiguous(memory_format=torch.channels_last)

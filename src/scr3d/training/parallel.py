@@ -133,7 +133,7 @@ def write_sum(parameters: Sequence[nn.Parameter], parts: Sequence[Sequence[Tenso
     found = [[gradient for gradient in part if gradient is not None] for part in parts]
     # Never in place, and a copy of a single part: autograd may give one tensor for two parameters.
     total = tuple(gradient.clone() for gradient in found[0]) if len(found) == 1 else tuple(found[0])
-    for other in found[1:]:
+    for other in found[1:] if total else ():
         total = torch._foreach_add(total, other)
     sums = iter(total)
     for parameter, gradient in zip(parameters, parts[0], strict=True):
