@@ -14,7 +14,7 @@ THREADS ?= 1
 BENCH_OPTIONS ?=
 REPORTS := results/benchmarks
 BENCHMARK = $(BIN)/python benchmarks/$(1).py --threads $(THREADS) $(BENCH_OPTIONS) --out $(REPORTS)/$(2).json
-BENCHMARKS := step against-commit fused compiled grouped bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic step-memory preparation
+BENCHMARKS := step against-commit fused same-scores compiled grouped bilevel renderer generator peers reconstruction growth side-by-side batch-parts deterministic step-memory preparation
 
 .PHONY: help install demo test test-full lint format docs clean audit bench bench-tables $(addprefix bench-,$(BENCHMARKS))
 
@@ -68,6 +68,9 @@ bench-fused bench-compiled bench-grouped bench-bilevel bench-renderer bench-gene
 
 bench-step-memory: $(INSTALLED)
 	$(call BENCHMARK,step_memory,step_memory)
+
+bench-same-scores: $(INSTALLED)
+	$(BIN)/python benchmarks/same_scores.py $(BENCH_OPTIONS) --out $(REPORTS)/same_scores.json
 
 bench-batch-parts: $(INSTALLED)
 	$(BIN)/python benchmarks/batch_parts.py $(BENCH_OPTIONS) --out $(REPORTS)/batch_parts.json

@@ -17,6 +17,8 @@ from harness import Report, Timing, machine, report_json
 from preparation import cell as prepared_set
 from preparation import write_photos
 from reconstruction import KINDS, ProcessError, make_photos, per_photo, start
+from same_scores import FORMS, SCORES, scores_of, tasks
+from same_scores import compare as compare_scores
 from scr3d.data.store import Store
 from scr3d.errors import ConfigError
 from scr3d.export.options import Output
@@ -161,6 +163,22 @@ def test_runs_train_side_by_side(tmp_path: Path) -> None:
     rounds = compare(tmp_path / "data", tmp_path, arguments)
     assert {name: len(works[0]) for name, works in rounds.items()} == {n: len(names) for n, names in TURNS.items()}
     assert all(work.steps > 0 for works in rounds.values() for work in works[0])
+
+
+def test_scores_are_compared_with_the_deviation_between_seeds() -> None:
+    found = compare_scores([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+    assert (found["plain"], found["fused"], found["difference"]) == (2.0, 3.0, 1.0)
+    assert found["deviation_between_seeds"] == pytest.approx(1.0)
+    assert found["difference_in_standard_errors"] == pytest.approx(1 / np.sqrt(2 / 3))
+
+
+@pytest.mark.slow
+def test_a_run_in_both_forms_begins_with_the_same_numbers(heads: Path, tmp_path: Path) -> None:
+    made = tasks(heads, tmp_path, size=32, batch=4, images=8, seeds=1)
+    assert [task.form for task in made] == list(FORMS)
+    plain, fused = map(scores_of, made)
+    assert set(plain) == set(fused) == set(SCORES)
+    assert fused == pytest.approx(plain, abs=1e-2)
 
 
 def test_the_pages_show_the_committed_reports() -> None:

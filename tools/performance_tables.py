@@ -440,12 +440,33 @@ def side_by_side(report: Report) -> str:
     return table("runs | images a second, all together | processors in use", rows)
 
 
+def same_scores(report: Report) -> str:
+    """Scores of runs with the kernels and with the plain forms."""
+    names = {
+        "reconstruction": "held-out loss",
+        "side_e2": "SIDE x 1e-2",
+        "mad_deg": "MAD, degrees",
+        "yaw_correlation": "correlation of yaw",
+        "light_x_correlation": "correlation of light from the side",
+    }
+    rows = [
+        [
+            words,
+            *(f"{found[key]:.4f}" for key in ("plain", "fused", "difference", "deviation_between_seeds")),
+            f"{found['difference_in_standard_errors']:+.1f}",
+        ]
+        for found, words in ((report["results"]["compared"][name], words) for name, words in names.items())
+    ]
+    return table("score | plain | fused | difference | deviation between seeds | in standard errors", rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "step": ("step", step),
     "limits": ("step", limits),
     "parts": ("step", parts),
     "against commit": ("against_commit", against_commit),
     "fused": ("fused", fused),
+    "same scores": ("same_scores", same_scores),
     "compiled": ("compiled", compiled),
     "grouped": ("grouped", grouped),
     "hypergradient": ("hypergradient", hypergradient),
