@@ -178,8 +178,10 @@ def test_a_run_in_both_forms_begins_with_the_same_numbers(heads: Path, tmp_path:
     assert [task.form for task in made] == list(FORMS)
     plain, fused = map(scores_of, made)
     assert set(plain) == set(fused) == set(SCORES)
+    assert fused != plain  # or the same form ran twice
+    assert fused["reconstruction"] == pytest.approx(plain["reconstruction"], abs=1e-2)
     # Adam's first steps go by the sign of each gradient, so that rounding shows in the scores at once.
-    assert fused == pytest.approx(plain, rel=0.05, abs=0.1)
+    assert fused == pytest.approx(plain, rel=0.02, abs=0.05)
 
 
 def test_the_pages_show_the_committed_reports() -> None:
